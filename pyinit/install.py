@@ -1,0 +1,143 @@
+"""Writes a launcher: the fast way in, two files that start as quickly as the interpreter itself.
+
+`pyinit-install DEST` writes DEST, a script that blocks signals in its first statement, and DEST.pyc, the compiled
+package, which it loads. Together they need nothing but the interpreter, and they travel together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+
+from . import __version__
+from .signals import SYNCHRONOUS
+
+# The signals are blocked in the first statement, as those that come earlier are lost. What is said when the package
+# cannot be loaded stands in a string, so that it is compiled only then: each line here is compiled at every start.
+LAUNCHER = """\
+#!{python} -ISXutf8
+import _signal; ENTRY_MASK = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - {synchronous})
+# Written by pyinit-install, pyinit {version}, for {implementation}.
+from _frozen_importlib_external import SourcelessFileLoader
+try:
+    exec(SourcelessFileLoader("pyinit", {bundle!r}).get_code("pyinit"), {{}})
+except BaseException as error:
+    exec({failure!r})
+from pyinit.main import main
+main(ENTRY_MASK{personality})
+"""
+
+FAILURE = """\
+import posix
+try:
+    posix.write(2, ("pyinit: cannot load %s: %s; expected the file that pyinit-install wrote beside the launcher, for "
+                    "{implementation}\\n" % ({bundle!r}, error)).encode("utf-8", "surrogateescape"))
+finally:
+    posix._exit(1)
+"""
+
+# How long the interpreter of a launcher may take to compile the package, in seconds.
+COMPILE_TIMEOUT = 60
+
+
+class InstallError(Exception):
+    """A launcher that cannot be written; the text names the input and the reason."""
+
+
+def install(destination: str, python: str = sys.executable, pause: bool = False) -> list[str]:
+    """Write a launcher at `destination` that runs under the interpreter `python`; return the files written.
+
+    With `pause` it is a pause under any name; else its name decides. Raises InstallError; a file that was there is
+    replaced whole or left as it was.
+    """
+    destination = os.path.abspath(destination)
+    bundle = destination + ".pyc"
+    if os.path.isdir(destination):
+        raise InstallError(f"{destination}: is a directory; expected the path of the launcher itself")
+    python, implementation = inspect_interpreter(python)
+    shebang = f"#!{python} -ISXutf8"
+    # execve(2): the kernel reads 256 bytes (128 before Linux 5.1), and splits at white space.
+    if len(os.fsencode(shebang)) > 127 or any(space in python for space in " \t\n"):
+        raise InstallError(f"{python}: the kernel takes no such path behind #!; expected one without spaces "
+                           "and of 115 bytes at most")
+    text = LAUNCHER.format(python=python, synchronous=set(sorted(SYNCHRONOUS)), version=__version__,
+                           implementation=implementation, bundle=bundle,
+                           failure=FAILURE.format(implementation=implementation, bundle=bundle),
+                           personality=', "pause"' if pause else "")
+    write_file(bundle, compile_package(python), 0o644)
+    write_file(destination, os.fsencode(text), 0o755)
+    return [destination, bundle]
+
+
+def inspect_interpreter(python: str) -> tuple[str, str]:
+    """The absolute path of an interpreter, links of a virtual environment resolved, and its name such as CPython 3.11.
+
+    A launcher runs without site-packages, so a virtual environment would only be one more thing that can vanish.
+    """
+    code = ("import sys; print(getattr(sys, '_base_executable', sys.executable)); print(sys.implementation.name); "
+            "print('%d.%d' % sys.version_info[:2])")
+    executable, name, version = run_interpreter(python, "-c", code).decode("utf-8", "surrogateescape").splitlines()
+    if name != "cpython" or tuple(map(int, version.split("."))) < (3, 9):
+        raise InstallError(f"{python}: is {name} {version}; expected CPython 3.9 or later")
+    return os.path.abspath(executable), f"CPython {version}"
+
+
+def compile_package(python: str) -> bytes:
+    """The package as one .pyc file, compiled by the interpreter that is to load it."""
+    return run_interpreter(python, "-Xno_debug_ranges", os.path.join(os.path.dirname(os.path.abspath(__file__)), "bundle.py"))
+
+
+def run_interpreter(python: str, *arguments: str) -> bytes:
+    """What the interpreter prints. Raises InstallError when it cannot be run."""
+    try:
+        return subprocess.run([python, "-IS", *arguments], stdin=subprocess.DEVNULL, capture_output=True,
+                              timeout=COMPILE_TIMEOUT, check=True).stdout
+    except OSError as error:
+        raise InstallError(f"{python}: cannot run it: {error.strerror}; expected a Python interpreter") from None
+    except subprocess.TimeoutExpired:
+        raise InstallError(f"{python}: gave no answer in {COMPILE_TIMEOUT} s; expected a Python interpreter") from None
+    except subprocess.CalledProcessError as error:
+        reason = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise InstallError(f"{python}: failed with exit code {error.returncode}: {reason}") from None
+
+
+def write_file(path: str, content: bytes, mode: int) -> None:
+    """Write a file whole or not at all: under another name first, then rename(2). Raises InstallError."""
+    folder, name = os.path.split(path)
+    try:
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+        try:
+            with open(descriptor, "wb") as file:
+                file.write(content)
+            os.chmod(temporary, mode)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise InstallError(f"{path}: cannot write it: {error.strerror}") from None
+
+
+def main() -> int:
+    """The command line: print what was written and return 0, or say what was wrong and return 1."""
+    parser = argparse.ArgumentParser(prog="pyinit-install", description="Write a launcher for pyinit at DEST: the "
+                                     "script DEST and the compiled package DEST.pyc, which belong together.")
+    parser.add_argument("destination", metavar="DEST", help="the launcher's path; its base name chooses what it is")
+    parser.add_argument("--pause", action="store_true", help="the launcher is a pause, whatever its name")
+    parser.add_argument("--python", metavar="PATH", default=sys.executable,
+                        help="the interpreter that it runs under (default: %(default)s)")
+    arguments = parser.parse_args()
+    try:
+        for path in install(arguments.destination, arguments.python, arguments.pause):
+            print(path)
+    except InstallError as error:
+        print(f"pyinit-install: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

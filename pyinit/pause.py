@@ -1,0 +1,27 @@
+"""The pause: no main child; reap what is adopted until SIGINT or SIGTERM, as Kubernetes' pause v3.1 does."""
+
+from __future__ import annotations
+
+import posix
+from _signal import SIGCHLD, SIGINT, SIGTERM, sigwait
+
+from .log import Log, write_line
+from .reaper import drain
+
+DESCRIPTIONS = {SIGINT: "Interrupt", SIGTERM: "Terminated"}  # strsignal(3)
+
+
+def pause(log: Log) -> int:
+    """Reap until SIGINT or SIGTERM; return exit code 0. Other signals are blocked, and so do nothing."""
+    if posix.getpid() != 1:
+        write_line("Warning: pause should be the first process")
+    # From here on nothing but SIGINT and SIGTERM may end the pause: the pod's namespace goes with it.
+    number = SIGCHLD  # sweep once unasked: children may have ended before the first wait
+    while number not in DESCRIPTIONS:
+        try:
+            drain(0)
+            number = sigwait((SIGCHLD, SIGINT, SIGTERM))
+        except BaseException as error:
+            log.warn(f"unexpected {error!r}: going on")
+    write_line(f"Shutting down, got signal: {DESCRIPTIONS[number]}")
+    return 0

