@@ -1,0 +1,85 @@
+"""Fixtures: pyinit in each of its modes and ways in, and a stand-in that does not reap."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, os.path.dirname(__file__))
+
+from support import NAMESPACE, PYTHON, ROOT, STAND_IN, Init, python  # noqa: E402
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "core: what every Python version has to pass")
+
+
+@pytest.fixture(scope="session")
+def install_folder() -> Iterator[Path]:
+    """A folder that every user may read: some tests give up root."""
+    folder = Path(tempfile.mkdtemp(prefix="pyinit-tests-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def launcher(install_folder: Path) -> str:
+    """A launcher as a user installs it."""
+    path = install_folder / "pyinit"
+    subprocess.run([PYTHON, "-m", "pyinit.install", path], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def pause_launcher(install_folder: Path) -> str:
+    """A launcher of the pause."""
+    path = install_folder / "pause"
+    subprocess.run([PYTHON, "-m", "pyinit.install", "--pause", path], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def namespaces() -> bool:
+    """Whether PID namespaces can be made here."""
+    return subprocess.run([*NAMESPACE, "true"], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL).returncode == 0
+
+
+@pytest.fixture(params=["pid1", "subreaper"])
+def mode(request: pytest.FixtureRequest, namespaces: bool) -> str:
+    """How pyinit gets orphans: as PID 1 of a new PID namespace, or as a subreaper."""
+    if request.param == "pid1" and not namespaces:
+        pytest.skip("no PID namespaces: needs root, or user namespaces, and a /proc that may be mounted")
+    return request.param
+
+
+@pytest.fixture
+def init(mode: str, launcher: str) -> Init:
+    """The launcher, which is what users run, in each mode."""
+    return Init(mode, [launcher])
+
+
+@pytest.fixture(params=["launcher", "module"])
+def any_init(request: pytest.FixtureRequest, mode: str, launcher: str) -> Init:
+    """Both ways in, in each mode."""
+    return Init(mode, [launcher] if request.param == "launcher" else [PYTHON, "-m", "pyinit"])
+
+
+@pytest.fixture
+def stand_in(mode: str) -> Init:
+    """What adopts and does not reap."""
+    return Init(mode, python(STAND_IN))
+
+
+@pytest.fixture
+def needs_root() -> None:
+    """Skips a test for whoever is not root."""
+    if os.geteuid():
+        pytest.skip("needs root")

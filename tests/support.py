@@ -1,0 +1,331 @@
+"""What the tests share: pyinit as a real process in one of its modes, children that say when they are ready, /proc."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import termios
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+ROOT = Path(__file__).resolve().parent.parent
+# The interpreter under test, and the one that the helpers below run in: without a virtual environment's slow start.
+PYTHON = os.environ.get("PYINIT_TEST_PYTHON", sys.executable)
+HELPER = getattr(sys, "_base_executable", sys.executable)
+
+# How long anything may take before a test gives it up: for a loaded machine; no test measures time.
+DEADLINE = 30.0
+
+# A new PID namespace with its own /proc; whoever is not root needs a user namespace for it, unshare(1). If unshare
+# is killed, its child is as well, and with PID 1 the kernel kills the whole namespace, pid_namespaces(7).
+NAMESPACE = ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc", "--kill-child",
+             *(["--user", "--map-root-user"] if os.geteuid() else [])]
+
+# What pyinit cannot forward: not sent to a process at all, the C library's own, about its own children, or the
+# synchronous ones, which tell of a fault of the process itself.
+NOT_FORWARDED = {signal.SIGKILL, signal.SIGSTOP, 32, 33, signal.SIGCHLD, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV,
+                 signal.SIGBUS, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS}
+FORWARDED = [number for number in range(1, 65) if number not in NOT_FORWARDED]
+
+# Runs a command and waits for nothing but that: adopts orphans, as pyinit does, and leaves them zombies. What it does
+# must fail the tests of the reaping.
+STAND_IN = """
+import ctypes, os, sys
+arguments = sys.argv[1:]
+if "-s" in arguments[:arguments.index("--")]:
+    ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+command = arguments[arguments.index("--") + 1:]
+child = os.posix_spawnp(command[0], command, os.environ)
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+class Result(NamedTuple):
+    """What is left of a process that has ended; a death by signal N is the code -N."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+
+def python(code: str, *arguments: str) -> list[str]:
+    """A command that runs Python code, as bare and quick as there is."""
+    return [HELPER, "-IS", "-c", code, *arguments]
+
+
+def shell(script: str, *arguments: str) -> list[str]:
+    """A command that runs a shell script."""
+    return ["/bin/sh", "-c", script, "sh", *arguments]
+
+
+class Init:
+    """One way to run pyinit: a program, and the mode in which it gets orphans."""
+
+    def __init__(self, mode: str, program: Sequence[str]) -> None:
+        self.mode = mode
+        self.program = list(program)
+
+    def argv(self, command: Sequence, options: Sequence = (), inside: Sequence[str] = ()) -> list:
+        """The whole command line. `inside` comes before pyinit in its namespace: `prlimit`, `setpriv`, `env`."""
+        own = ["-s"] if self.mode == "subreaper" else []
+        return [*self.prefix(), *inside, *self.program, *own, *options, "--", *command]
+
+    def prefix(self) -> list[str]:
+        """What makes the program PID 1, or nothing."""
+        return NAMESPACE if self.mode == "pid1" else []
+
+    def run(self, command: Sequence, options: Sequence = (), inside: Sequence[str] = (), **popen) -> Result:
+        """Run a command under pyinit to its end."""
+        return run(self.argv(command, options, inside), **popen)
+
+    def start(self, command: Sequence, options: Sequence = (), inside: Sequence[str] = (), **popen) -> Running:
+        """Start a command under pyinit; use it in a `with`."""
+        return Running(self.argv(command, options, inside), self.mode, **popen)
+
+
+def run(argv: Sequence, **popen) -> Result:
+    """Run a program in a session of its own to its end, and end whatever it leaves behind."""
+    with Running(argv, "", **{"stdin": subprocess.DEVNULL, "stdout": tempfile.TemporaryFile(), **popen}) as running:
+        return running.finish()
+
+
+class Running:
+    """A program that runs in a session of its own; all that is left of the session is killed at the end of a `with`.
+
+    stdin and stdout are pipes, and stderr is a file, so that nobody has to read it while the program runs.
+    """
+
+    def __init__(self, argv: Sequence, mode: str = "", **popen) -> None:
+        self.mode = mode
+        self.error = popen.setdefault("stderr", tempfile.TemporaryFile())
+        self.output = popen.get("stdout")
+        settings = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0, "cwd": ROOT,
+                    "start_new_session": True, **popen}
+        self.process = subprocess.Popen(argv, **settings)
+        self.unread = b""
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.kill() if self.process.returncode is None else None
+        kill_session(self.process.pid)
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.output, self.error):
+            if hasattr(stream, "close"):
+                stream.close()
+
+    @property
+    def pid(self) -> int:
+        """pyinit's own PID, as seen from here."""
+        if self.mode != "pid1":
+            return self.process.pid
+        wait_until(lambda: children_of(self.process.pid) or self.process.poll() is not None, "pyinit to be PID 1")
+        return children_of(self.process.pid)[0]
+
+    @property
+    def main_child(self) -> int:
+        """The main child's PID, as seen from here: pyinit's first child."""
+        pid = self.pid
+        wait_until(lambda: children_of(pid), "the main child")
+        return children_of(pid)[0]
+
+    def send(self, number: int) -> None:
+        """Send pyinit a signal."""
+        os.kill(self.pid, number)
+
+    def write(self, content: bytes) -> None:
+        """Write to the program's stdin."""
+        self.process.stdin.write(content)
+
+    def read_line(self) -> str:
+        """The next line that the program prints, without its end; fails at the deadline or when there is none."""
+        end = time.monotonic() + DEADLINE
+        while b"\n" not in self.unread:
+            if not select.select([self.process.stdout], [], [], max(0, end - time.monotonic()))[0]:
+                raise AssertionError(f"no line in {DEADLINE} s, but {self.unread!r}; stderr: {self.read_error()!r}")
+            piece = os.read(self.process.stdout.fileno(), 65536)
+            if not piece:
+                raise AssertionError(f"no line, but the end after {self.unread!r}; stderr: {self.read_error()!r}")
+            self.unread += piece
+        line, self.unread = self.unread.split(b"\n", 1)
+        return line.decode()
+
+    def expect(self, line: str) -> None:
+        """Read one line, which must be that one."""
+        assert self.read_line() == line
+
+    def read_error(self) -> bytes:
+        """What is on stderr up to now, if that is a file."""
+        if not hasattr(self.error, "seek"):
+            return b""
+        self.error.seek(0)
+        return self.error.read()
+
+    def finish(self) -> Result:
+        """Close stdin, wait for the end, and return what is left. No message may ever be a traceback."""
+        if self.process.stdin:
+            self.process.stdin.close()
+        code = self.process.wait(DEADLINE)
+        out = self.unread
+        if hasattr(self.output, "seek"):
+            self.output.seek(0)
+            out = self.output.read()
+        elif self.process.stdout:
+            # What orphans still hold open has no end: read what is there.
+            while select.select([self.process.stdout], [], [], 0)[0]:
+                piece = os.read(self.process.stdout.fileno(), 65536)
+                out += piece
+                if not piece:
+                    break
+        error = self.read_error()
+        check_messages(error)
+        return Result(code, out, error)
+
+
+def check_messages(text: bytes) -> None:
+    """No message may be a traceback, whatever happened."""
+    for word in (b"Traceback", b"Fatal Python", b"Exception ignored", b"KeyboardInterrupt"):
+        assert word not in text, text.decode(errors="replace")
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    """Wait for a condition of another process that nothing can announce; fail at the deadline."""
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        if time.monotonic() > end:
+            raise AssertionError(f"waited {DEADLINE} s in vain for {what}")
+        select.select([], [], [], 0.002)
+
+
+def observe_for(seconds: float) -> None:
+    """Let time pass where the claim is that nothing happens in it."""
+    select.select([], [], [], seconds)
+
+
+def read_stat(pid: int) -> list[str]:
+    """The fields of /proc/PID/stat from the state on, proc(5): state, parent, process group, session, ..."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def read_status(pid: int) -> dict[str, str]:
+    """The fields of /proc/PID/status, proc(5); none if there is no such process."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def is_blocked(pid: int, number: int) -> bool:
+    """Whether the process blocks the signal."""
+    return bool(int(read_status(pid).get("SigBlk", "0"), 16) >> (number - 1) & 1)
+
+
+def process_ids() -> Iterable[int]:
+    """Every process that /proc shows."""
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def children_of(pid: int) -> list[int]:
+    """The children of a process's first thread, oldest first, zombies as well."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        if os.path.exists("/proc/self/task/self/children"):
+            return []
+        # A kernel without CONFIG_PROC_CHILDREN.
+        return sorted(child for child in process_ids() if read_stat(child)[1:2] == [str(pid)])
+    except ProcessLookupError:
+        return []
+
+
+def zombies_of(pid: int) -> list[int]:
+    """The children of a process that have exited and have not been reaped."""
+    return [child for child in children_of(pid) if read_stat(child)[:1] == ["Z"]]
+
+
+def kill_session(session: int) -> None:
+    """Kill every process of a session until none is left that runs: also what has been forked meanwhile."""
+    def members() -> list[int]:
+        stats = ((pid, read_stat(pid)) for pid in process_ids())
+        return [pid for pid, stat in stats if stat[3:4] == [str(session)] and stat[0] not in "ZX"]
+
+    def kill_members() -> bool:
+        left = members()
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return not left
+
+    wait_until(kill_members, f"session {session} to end")
+
+
+class Terminal:
+    """A pseudo-terminal whose other end is a program's controlling terminal, pty(7)."""
+
+    def __init__(self) -> None:
+        self.master, self.slave = os.openpty()
+        self.seen = b""
+
+    def __enter__(self) -> Terminal:
+        return self
+
+    def __exit__(self, *_) -> None:
+        os.close(self.master)
+        os.close(self.slave)
+
+    def start(self, argv: Sequence, mode: str = "", **popen) -> Running:
+        """Start a program as the leader of a session that has this terminal."""
+        return Running(argv, mode, stdin=self.slave, stdout=self.slave, stderr=self.slave,
+                       preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), **popen)
+
+    def type(self, keys: bytes) -> None:
+        """Type keys."""
+        os.write(self.master, keys)
+
+    def read_until(self, text: bytes) -> bytes:
+        """Read up to a text that the program prints; return everything up to it, what was read before left out."""
+        end = time.monotonic() + DEADLINE
+        while text not in self.seen:
+            if not select.select([self.master], [], [], max(0, end - time.monotonic()))[0]:
+                raise AssertionError(f"no {text!r} in {DEADLINE} s, but {self.seen!r}")
+            self.seen += os.read(self.master, 65536)
+        before, _, self.seen = self.seen.partition(text)
+        check_messages(before)
+        return before + text
+
+    def foreground(self) -> int:
+        """The foreground process group, as seen from here."""
+        return os.tcgetpgrp(self.master)
+
+
+def find_pythons() -> dict[str, str]:
+    """Every CPython from 3.9 on that is on the machine: version to path, one for each version."""
+    found: dict[str, str] = {}
+    for path in ["/usr/bin/python3", *map(str, sorted(Path.home().glob(".pyenv/versions/3.*/bin/python3")))]:
+        version = version_of(path)
+        if version and tuple(map(int, version.split(".")[:2])) >= (3, 9):
+            found.setdefault(version, path)
+    return found
+
+
+def version_of(path: str) -> Optional[str]:
+    """The version of an interpreter, None if it is none."""
+    try:
+        return subprocess.run([path, "-ISc", "import sys; print('%d.%d.%d' % sys.version_info[:3])"], text=True,
+                              capture_output=True, timeout=DEADLINE, check=True).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,130 @@
+"""The exit code is the main child's own, 128 + N when signal N killed it, or one that says why it never ran."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+from support import Init, python, shell
+
+# Ends itself by a signal, whatever disposition and mask it was started with, and without a core dump.
+END_BY_SIGNAL = """
+import os, resource, signal, sys
+number = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+if number not in (9, 19):
+    signal.signal(number, signal.SIG_DFL)
+os.kill(os.getpid(), number)
+"""
+# Signals whose default action does not end a process, signal(7).
+HARMLESS = {signal.SIGCHLD, signal.SIGCONT, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU,
+            signal.SIGURG, signal.SIGWINCH, 32, 33}
+
+
+@pytest.mark.core
+def test_all_exit_codes(init: Init) -> None:
+    codes = {code: init.run(shell(f"exit {code}")).code for code in range(256)}
+    assert codes == {code: code for code in range(256)}
+
+
+@pytest.mark.core
+def test_exit_code_through_both_ways_in(any_init: Init) -> None:
+    assert any_init.run(shell("exit 77")) == (77, b"", b"")
+
+
+def test_death_by_every_signal(init: Init) -> None:
+    deadly = [number for number in range(1, 65) if number not in HARMLESS]
+    codes = {number: init.run(python(END_BY_SIGNAL, str(number))).code for number in deadly}
+    assert codes == {number: 128 + number for number in deadly}
+
+
+def test_remapped_exit_codes(any_init: Init) -> None:
+    remap = ["-e", "143", "-e5", "--remap-exit", "6", "--remap-exit=7"]
+    codes = {code: any_init.run(shell(f"exit {code}"), remap).code for code in (0, 5, 6, 7, 8, 143)}
+    assert codes == {0: 0, 5: 0, 6: 0, 7: 0, 8: 8, 143: 0}
+
+
+def test_remapped_death_by_signal(init: Init) -> None:
+    assert init.run(shell("kill -TERM $$"), ["-e", "143"]).code == 0
+    assert init.run(shell("kill -KILL $$"), ["-e", "143"]).code == 137
+
+
+def test_zero_is_remapped_to_zero_only(init: Init) -> None:
+    assert init.run(["true"], ["-e", "0"]).code == 0
+    assert init.run(["false"], ["-e", "0"]).code == 1
+
+
+def make_file(path: Path, content: bytes, mode: int = 0o755) -> str:
+    """A file whose being executed, or not, is the matter."""
+    path.write_bytes(content)
+    path.chmod(mode)
+    return str(path)
+
+
+def refusals(folder: Path) -> dict[str, tuple[str, int, str]]:
+    """Commands that cannot run: what each is, the exit code and a word of the reason."""
+    (folder / "loop").symlink_to("loop")
+    (folder / "broken").symlink_to("nowhere")
+    (folder / "folder").mkdir()
+    file = make_file(folder / "not-executable", b"#!/bin/sh\n", 0o644)
+    return {
+        "missing, by name": ("no-such-command-anywhere", 127, "No such file"),
+        "missing, by path": (f"{folder}/missing", 127, "No such file"),
+        "dangling link": (f"{folder}/broken", 127, "No such file"),
+        "below a file": (f"{file}/x", 127, "Not a directory"),
+        "empty": ("", 127, "No such file"),
+        "missing interpreter": (make_file(folder / "lost", b"#!/no/such/interpreter\n"), 127, "interpreter"),
+        "folder": (f"{folder}/folder", 126, "Is a directory"),
+        "not executable": (file, 126, "Permission denied"),
+        "link to itself": (f"{folder}/loop", 126, "symbolic links"),
+        "name too long": ("/" + "x" * 300, 126, "too long"),
+        "binary of another machine": (make_file(folder / "alien", b"\x7fELF\1\1\1" + bytes(99)), 126, "format"),
+        "interpreter not executable": (make_file(folder / "nox", f"#!{file}\n".encode()), 126, "Permission denied"),
+    }
+
+
+@pytest.mark.core
+def test_commands_that_cannot_run(any_init: Init, tmp_path: Path) -> None:
+    for case, (command, code, reason) in refusals(tmp_path).items():
+        result = any_init.run([command])
+        message = result.err.decode()
+        assert (result.code, result.out) == (code, b""), (case, message)
+        assert message.startswith("pyinit: ") and message.count("\n") == 1, (case, message)
+        assert command in message and reason in message, (case, message)
+
+
+def test_script_without_an_interpreter_line(any_init: Init, tmp_path: Path) -> None:
+    script = make_file(tmp_path / "script", b'printf "%s|" "$0" "$@"; exit 9\n')
+    result = any_init.run([script, "a b", "c"])
+    assert result == (9, f"{script}|a b|c|".encode(), b"")
+
+
+def test_search_in_path(init: Init, tmp_path: Path) -> None:
+    """execvp(3): folders that cannot serve are passed over, and EACCES is remembered."""
+    for name in ("first", "second", "third"):
+        (tmp_path / name).mkdir()
+    make_file(tmp_path / "first" / "tool", b"#!/bin/sh\nexit 1\n", 0o644)
+    (tmp_path / "second" / "tool").mkdir()
+    make_file(tmp_path / "third" / "tool", b"#!/bin/sh\nexit 33\n")
+    folders = [f"{tmp_path}/{name}" for name in ("none", "first", "second", "third")]
+    assert init.run(["tool"], env={"PATH": ":".join(folders)}).code == 33
+    result = init.run(["tool"], env={"PATH": ":".join(folders[:2])})
+    assert (result.code, result.err) == (126, b"pyinit: cannot run 'tool': Permission denied\n")
+    assert init.run(["tool"], env={"PATH": folders[0]}).code == 127
+
+
+def test_search_in_the_current_folder(init: Init, tmp_path: Path) -> None:
+    """An empty entry of PATH is the current folder, execvp(3)."""
+    make_file(tmp_path / "tool", b"#!/bin/sh\nexit 34\n")
+    assert init.run(["tool"], env={"PATH": "/nowhere::/bin"}, cwd=tmp_path).code == 34
+
+
+def test_search_without_path(any_init: Init) -> None:
+    assert any_init.run(["true"], env={}) == (0, b"", b"")
+
+
+def test_path_of_the_command_is_its_argv(init: Init) -> None:
+    """Found by PATH, argv[0] stays what was asked for, execvp(3)."""
+    result = init.run(["cat", "/proc/self/cmdline"], env={"PATH": "/nowhere:/usr/bin:/bin"})
+    assert (result.code, result.out) == (0, b"cat\0/proc/self/cmdline\0")
