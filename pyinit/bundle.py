@@ -1,6 +1,6 @@
 """Compiles the package into one .pyc file for a launcher; run by the very interpreter that is to load it.
 
-`PYTHON -IS bundle.py` writes the file's bytes to stdout. One file in place of a folder of them: nine imports from a
+`PYTHON -IS bundle.py PERSONALITY` writes the file's bytes to stdout. One file in place of a folder of them: nine imports from a
 folder cost 0.7 ms of opening and reading, from a bundle 0.1. It holds the modules of the init path as code, in the
 order in which they import each other, and all others as bytes that are loaded when first imported.
 """
@@ -11,32 +11,48 @@ import marshal
 import sys
 from _ast import AST, Assign, AnnAssign, ImportFrom, PyCF_ONLY_AST
 from _frozen_importlib_external import MAGIC_NUMBER
+from _imp import source_hash
 
-# Imported by each start, each after those that it imports itself.
-INIT_PATH = ("pyinit", "pyinit.log", "pyinit.options", "pyinit.signals", "pyinit.main", "pyinit.personalities",
-             "pyinit.personalities.native", "pyinit.reaper", "pyinit.spawn", "pyinit.supervise")
-# Imported by some starts: the pause, prctl(2), the texts.
-ON_DEMAND = ("pyinit.pause", "pyinit.personalities.pause", "pyinit.personalities.native_texts", "pyinit.prctl",
-             "pyinit.signal_names")
+# Imported by each start, each after those that it imports itself; "*" is the personality's module.
+INIT_PATH = ("pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.signals", "pyinit.main",
+             "pyinit.personalities", "pyinit.personalities.getopt", "pyinit.personalities.*", "pyinit.reaper",
+             "pyinit.spawn", "pyinit.supervise")
+PAUSE_PATH = ("pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.signals", "pyinit.main",
+              "pyinit.personalities", "pyinit.personalities.*", "pyinit.reaper", "pyinit.pause")
+# Imported by some starts: other personalities, the texts, prctl(2).
+ON_DEMAND = ("pyinit.pause", "pyinit.personalities.catatonit", "pyinit.personalities.catatonit_messages",
+             "pyinit.personalities.catatonit_texts", "pyinit.personalities.dumb_init",
+             "pyinit.personalities.dumb_init_messages", "pyinit.personalities.dumb_init_texts",
+             "pyinit.personalities.getopt", "pyinit.personalities.native", "pyinit.personalities.native_messages",
+             "pyinit.personalities.native_texts", "pyinit.personalities.pause", "pyinit.personalities.tini",
+             "pyinit.personalities.tini_messages", "pyinit.personalities.tini_texts", "pyinit.prctl", "pyinit.reaper",
+             "pyinit.session", "pyinit.signal_names", "pyinit.spawn", "pyinit.supervise")
+# At the end of the file stands, in so many bytes, where the code ends.
+LENGTH = 4
 PACKAGES = ("pyinit", "pyinit.personalities")
 
-# The bundle's own code. NOW and LATER stand for constants that build() puts in their place.
+# The bundle's own code, in whose globals the launcher has put its PATH. "NOW" and "BUILD" stand for constants that
+# build() puts in their place. What may be needed later stands behind the code: the launcher does not read that far.
 LOADER = """
 import marshal, sys
 from _frozen_importlib import ModuleSpec
 
 class Bundle:
     def find_spec(name, path=None, target=None):
-        if name in later:
+        if name.startswith("pyinit."):
             return ModuleSpec(name, Bundle)
 
     def create_module(spec):
         return None
 
     def exec_module(module):
+        from pyinit.files import read_file
+        content = read_file(PATH)
+        if content[8:16] != "BUILD":
+            raise ImportError("the file has been replaced")
+        later = marshal.loads(content[int.from_bytes(content[-4:], "little"):])
         exec(marshal.loads(later[module.__name__]), module.__dict__)
 
-later = dict("LATER")
 sys.meta_path.insert(0, Bundle)
 for name, package, code in "NOW":
     module = sys.modules[name] = type(sys)(name)
@@ -47,15 +63,28 @@ for name, package, code in "NOW":
 """
 
 
-def build(root: str) -> bytes:
-    """The bundle of the package below the folder `root`, as the bytes of a .pyc file. Raises OSError, SyntaxError."""
-    constants = {"NOW": tuple((name, package_of(name), compile_module(root, name)) for name in INIT_PATH),
-                 "LATER": tuple((name, marshal.dumps(compile_module(root, name))) for name in ON_DEMAND)}
+def build(root: str, personality: str) -> bytes:
+    """The bundle of the package below the folder `root`, as the bytes of a .pyc file, for a launcher that mostly is
+    `personality`, a module's name. Raises OSError, SyntaxError.
+    """
+    now = [name.replace("*", personality) for name in (PAUSE_PATH if personality == "pause" else INIT_PATH)]
+    modules = tuple((name, package_of(name), compile_module(root, name)) for name in now)
+    later = marshal.dumps({name: marshal.dumps(compile_module(root, name)) for name in ON_DEMAND if name not in now})
+    identity = source_hash(0, marshal.dumps(modules) + later)
+    constants = {"NOW": modules, "BUILD": identity}
     program = compile(LOADER, "bundle.py", "exec", dont_inherit=True, optimize=2)
-    program = program.replace(co_consts=tuple(constants.get(constant, constant) if isinstance(constant, str)
-                                              else constant for constant in program.co_consts))
+    code = marshal.dumps(replace_constants(program, constants))
     # The header of a hash-based .pyc that is not checked against a source, PEP 552.
-    return MAGIC_NUMBER + (1).to_bytes(4, "little") + bytes(8) + marshal.dumps(program)
+    header = MAGIC_NUMBER + (1).to_bytes(4, "little") + identity
+    return header + code + later + (len(header) + len(code)).to_bytes(LENGTH, "little")
+
+
+def replace_constants(code, constants: dict[str, object]):
+    """The code with other constants in place of the strings that name them, in nested code too."""
+    return code.replace(co_consts=tuple(
+        replace_constants(constant, constants) if isinstance(constant, type(code))
+        else constants.get(constant, constant) if isinstance(constant, str) else constant
+        for constant in code.co_consts))
 
 
 def package_of(name: str) -> str:
@@ -96,4 +125,4 @@ def without_annotation(node):
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(build(__file__.rpartition("/")[0] + "/.."))
+    sys.stdout.buffer.write(build(__file__.rpartition("/")[0] + "/..", sys.argv[1]))

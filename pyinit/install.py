@@ -13,6 +13,8 @@ import sys
 import tempfile
 
 from . import __version__
+from .bundle import LENGTH
+from .main import PERSONALITIES
 from .signals import SYNCHRONOUS
 
 # The signals are blocked in the first statement, as those that come earlier are lost. What is said when the package
@@ -21,17 +23,23 @@ LAUNCHER = """\
 #!{python} -ISXutf8
 import _signal; ENTRY_MASK = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - {synchronous})
 # Written by pyinit-install, pyinit {version}, for {implementation}.
-from _frozen_importlib_external import SourcelessFileLoader
+import marshal, posix
+from _frozen_importlib_external import MAGIC_NUMBER
 try:
-    exec(SourcelessFileLoader("pyinit", {bundle!r}).get_code("pyinit"), {{}})
+    FILE = posix.open({bundle!r}, posix.O_CLOEXEC)
+    CODE = posix.read(FILE, {size})
+    posix.close(FILE)
+    if CODE[:4] != MAGIC_NUMBER:
+        raise ImportError("it is for another Python")
+    exec(marshal.loads(memoryview(CODE)[16:]), {{"PATH": {bundle!r}}})
 except BaseException as error:
     exec({failure!r})
+del CODE
 from pyinit.main import main
-main(ENTRY_MASK{personality})
+main(ENTRY_MASK, {name!r})
 """
 
 FAILURE = """\
-import posix
 try:
     posix.write(2, ("pyinit: cannot load %s: %s; expected the file that pyinit-install wrote beside the launcher, for "
                     "{implementation}\\n" % ({bundle!r}, error)).encode("utf-8", "surrogateescape"))
@@ -54,6 +62,9 @@ def install(destination: str, python: str = sys.executable, pause: bool = False)
     replaced whole or left as it was.
     """
     destination = os.path.abspath(destination)
+    name = "pause" if pause else os.path.basename(destination)
+    if name not in PERSONALITIES:
+        name = "pyinit"
     bundle = destination + ".pyc"
     if os.path.isdir(destination):
         raise InstallError(f"{destination}: is a directory; expected the path of the launcher itself")
@@ -63,11 +74,12 @@ def install(destination: str, python: str = sys.executable, pause: bool = False)
     if len(os.fsencode(shebang)) > 127 or any(space in python for space in " \t\n"):
         raise InstallError(f"{python}: the kernel takes no such path behind #!; expected one without spaces "
                            "and of 115 bytes at most")
+    content = compile_package(python, PERSONALITIES[name])
     text = LAUNCHER.format(python=python, synchronous=set(sorted(SYNCHRONOUS)), version=__version__,
-                           implementation=implementation, bundle=bundle,
-                           failure=FAILURE.format(implementation=implementation, bundle=bundle),
-                           personality=', "pause"' if pause else "")
-    write_file(bundle, compile_package(python), 0o644)
+                           implementation=implementation, bundle=bundle, name=name,
+                           size=int.from_bytes(content[-LENGTH:], "little"),
+                           failure=FAILURE.format(implementation=implementation, bundle=bundle))
+    write_file(bundle, content, 0o644)
     write_file(destination, os.fsencode(text), 0o755)
     return [destination, bundle]
 
@@ -85,9 +97,10 @@ def inspect_interpreter(python: str) -> tuple[str, str]:
     return os.path.abspath(executable), f"CPython {version}"
 
 
-def compile_package(python: str) -> bytes:
+def compile_package(python: str, personality: str) -> bytes:
     """The package as one .pyc file, compiled by the interpreter that is to load it."""
-    return run_interpreter(python, "-Xno_debug_ranges", os.path.join(os.path.dirname(os.path.abspath(__file__)), "bundle.py"))
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bundle.py")
+    return run_interpreter(python, "-Xno_debug_ranges", script, personality)
 
 
 def run_interpreter(python: str, *arguments: str) -> bytes:

@@ -1,40 +1,41 @@
-"""Messages on stderr: one write(2) a line, and never an exception, whatever stderr is."""
+"""Messages: one write(2) a line, and never an exception, whatever stderr is.
+
+An event is told by name; how it is worded is the personality's, in a module that is loaded with the first message.
+"""
 
 from __future__ import annotations
 
 import _signal
 import posix
 
-WARNING, INFORMATION, DEBUG = 1, 2, 3
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+FATAL, WARNING, INFORMATION, DEBUG = 0, 1, 2, 3
 
 
 class Log:
-    """Writes lines signed with a name, up to a verbosity."""
+    """Tells events up to a verbosity."""
 
-    __slots__ = ("name", "verbosity")
+    __slots__ = ("verbosity", "load_messages")
 
-    def __init__(self, name: str, verbosity: int) -> None:
-        self.name = name
+    def __init__(self, verbosity: int, load_messages: Callable) -> None:
+        """load_messages() returns the module whose functions word the events."""
         self.verbosity = verbosity
+        self.load_messages = load_messages
 
-    def fatal(self, text: str) -> None:
-        """Say why pyinit cannot go on; shown at every verbosity."""
-        write_line(f"{self.name}: {text}")
-
-    def warn(self, text: str) -> None:
-        """Say what is wrong while pyinit goes on."""
-        if self.verbosity >= WARNING:
-            write_line(f"{self.name}: warning: {text}")
-
-    def inform(self, text: str) -> None:
-        """Say what happens, for -v."""
-        if self.verbosity >= INFORMATION:
-            write_line(f"{self.name}: {text}")
-
-    def debug(self, text: str) -> None:
-        """Say what happens to each signal and child, for -vv."""
-        if self.verbosity >= DEBUG:
-            write_line(f"{self.name}: {text}")
+    def tell(self, level: int, event: str, *arguments: object) -> None:
+        """Write what the personality says to an event, on the descriptor that it has for the level; it may be nothing."""
+        if level > self.verbosity:
+            return
+        try:
+            messages = self.load_messages()
+            text = getattr(messages, event)(*arguments)
+            if text:
+                write_line(text, messages.DESCRIPTORS[level])
+        except BaseException as error:
+            write_line(f"pyinit: {event} {arguments} (no better words: {error!r})")
 
 
 def write_line(text: str, descriptor: int = 2) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import posix
 import sys
 
-from .log import Log
-from .options import Options, UsageError
+from .files import read_file
+from .log import Log, write_line
+from .options import UsageError
 from .signals import EntryState, block_signals
 
 TYPE_CHECKING = False
@@ -14,11 +15,16 @@ if TYPE_CHECKING:
     from typing import NoReturn, Optional
 
 
-def main(entry_mask: Optional[set[int]] = None, name: str = "") -> NoReturn:
+# Base names of argv[0] and what they are called for; any other is the name that the launcher was written under.
+PERSONALITIES = {"pyinit": "native", "tini": "tini", "tini-static": "tini", "docker-init": "tini", "init": "tini",
+                 "dumb-init": "dumb_init", "catatonit": "catatonit", "pause": "pause"}
+
+
+def main(entry_mask: Optional[set[int]] = None, name: str = "pyinit") -> NoReturn:
     """Run pyinit and exit with its exit code.
 
-    entry_mask is what was blocked before a launcher blocked everything; name chooses a personality, else it is the
-    base name of argv[0].
+    entry_mask is what was blocked before a launcher blocked everything; name is what pyinit is when the base name of
+    argv[0] does not say.
     """
     code = 1
     try:
@@ -26,21 +32,28 @@ def main(entry_mask: Optional[set[int]] = None, name: str = "") -> NoReturn:
             entry_mask = block_signals()
         code = run(read_arguments(), EntryState(entry_mask), name)
     except BaseException as error:
-        Log("pyinit", 0).fatal(f"unexpected {error!r}")
+        write_line(f"pyinit: unexpected {error!r}")
     finally:
         posix._exit(code)  # sys.exit() would finalise the interpreter for 1.5 ms; nothing of ours is buffered
 
 
 def run(arguments: list[str], entry: EntryState, name: str) -> int:
     """Read the command line and do what it asks for; return the exit code."""
-    personality = find_personality(name or arguments[0].rpartition("/")[2])
+    called = arguments[0].rpartition("/")[2]
+    if called in PERSONALITIES and name != "pause":  # a launcher of the pause is one under any name
+        name = called
+    arguments = arguments[1:]
     try:
-        options = personality.parse(arguments[1:], posix.environ)
+        if arguments and arguments[0].startswith("--as"):
+            name, arguments = read_name(arguments)
+        personality = find_personality(PERSONALITIES[name])
+        options = personality.parse(arguments, posix.environ, name)
     except UsageError as error:
-        return personality.refuse(str(error))
+        write_line(str(error))
+        return 1
     if options.show:
-        return personality.show(options)
-    log = Log(options.name, options.verbosity)
+        return personality.show(options, name)
+    log = Log(options.verbosity, personality.messages)
     if options.pause:
         from .pause import pause
 
@@ -50,15 +63,30 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
     return supervise(options, entry, log)
 
 
-def find_personality(name: str):
-    """The module that reads the command line for a program of that name."""
-    if name == "pause":
-        from .personalities import pause
+def read_name(arguments: list[str]) -> tuple[str, list[str]]:
+    """`--as NAME` or `--as=NAME` in front of everything else: the name, and the arguments behind. Raises UsageError."""
+    option, sign, name = arguments[0].partition("=")
+    rest = arguments[1:]
+    if not sign:
+        name, rest = "".join(rest[:1]), rest[1:]
+    if option != "--as" or name not in PERSONALITIES:
+        raise UsageError(f"pyinit: {option} '{name}': expected --as and one of {', '.join(PERSONALITIES)}")
+    return name, rest
 
-        return pause
-    from .personalities import native
 
-    return native
+def find_personality(module: str):
+    """The module that reads the command line."""
+    if module == "native":
+        from .personalities import native as personality
+    elif module == "tini":
+        from .personalities import tini as personality
+    elif module == "dumb_init":
+        from .personalities import dumb_init as personality
+    elif module == "catatonit":
+        from .personalities import catatonit as personality
+    else:
+        from .personalities import pause as personality
+    return personality
 
 
 def read_arguments() -> list[str]:
@@ -67,8 +95,6 @@ def read_arguments() -> list[str]:
     CPython decodes by the locale, and the legacy multibyte ones do not round-trip: there the kernel's copy is read.
     """
     if sys.getfilesystemencoding() != "utf-8":
-        from .spawn import read_file
-
         try:
             everything = read_file("/proc/self/cmdline").decode("utf-8", "surrogateescape").split("\0")[:-1]
             return [sys.argv[0], *everything[len(everything) - len(sys.argv) + 1:]]

@@ -10,35 +10,55 @@ if TYPE_CHECKING:
 class Options:
     """Everything a command line or an environment can ask for; nothing behind it reads argv or environ again.
 
-    name                 what messages are signed with
     command              the main child's argv, decoded as UTF-8 with surrogateescape: any bytes survive
     show                 "help", "license" or "version": print that text and exit 0; "" is to run
+    verbosity            0 fatal, 1 warnings, 2 information, 3 debug
     pause                no main child: reap until SIGINT or SIGTERM
     subreaper            adopt orphans without being PID 1, prctl(2) PR_SET_CHILD_SUBREAPER
     parent_death_signal  sent to pyinit when its parent exits, prctl(2) PR_SET_PDEATHSIG; 0 is none
+    warn_not_adopting    warn when neither PID 1 nor a subreaper
+    isolation            what the main child gets of its own: "group" (with the terminal, if pyinit holds it),
+                         "session" (with the terminal that pyinit gives up), "" nothing
+    keep_signal_state    the main child starts with the mask and ignored signals that pyinit was started with
+    update_listen_pid    LISTEN_PID, when it names pyinit, names the main child, sd_listen_fds(3)
+    exit_codes           for a command not found, one not executable, and anything else that keeps it from running
+    change_directory     pyinit goes to / once the main child runs: it keeps no mount busy
+    close_descriptors    pyinit closes all but stdio once the main child runs: it keeps no file open
     group                forward signals to the main child's process group
-    remap_exit           exit codes that are reported as 0
+    rewrite              what is forwarded in place of a signal; 0 drops it
+    suspend              pyinit stops itself, SIGSTOP, after forwarding SIGTSTP, SIGTTIN or SIGTTOU
+    end_signal           forwarded, as if received, when the main child has ended; 0 is none
     warn_on_reap         one warning for each orphan reaped
-    verbosity            0 fatal, 1 warnings, 2 information, 3 debug
+    remap_exit           exit codes that are reported as 0
     """
 
-    __slots__ = ("name", "command", "show", "pause", "subreaper", "parent_death_signal", "group", "remap_exit",
-                 "warn_on_reap", "verbosity")
+    __slots__ = ("command", "show", "verbosity", "pause", "subreaper", "parent_death_signal", "warn_not_adopting",
+                 "isolation", "keep_signal_state", "update_listen_pid", "exit_codes", "change_directory", "close_descriptors",
+                 "group", "rewrite", "suspend", "end_signal", "warn_on_reap", "remap_exit")
 
     def __init__(self, **given: Any) -> None:
-        self.name = "pyinit"
         self.command: list[str] = []
         self.show = ""
+        self.verbosity = 1
         self.pause = False
         self.subreaper = False
         self.parent_death_signal = 0
+        self.warn_not_adopting = True
+        self.isolation = "group"
+        self.keep_signal_state = True
+        self.update_listen_pid = False
+        self.exit_codes = (127, 126, 1)
+        self.change_directory = False
+        self.close_descriptors = False
         self.group = False
-        self.remap_exit: set[int] = set()
+        self.rewrite: dict[int, int] = {}
+        self.suspend = False
+        self.end_signal = 0
         self.warn_on_reap = False
-        self.verbosity = 1
+        self.remap_exit: set[int] = set()
         for field, value in given.items():
             setattr(self, field, value)
 
 
 class UsageError(Exception):
-    """A command line or an environment that cannot be obeyed; the text names the input and what was expected."""
+    """A command line or an environment that cannot be obeyed; the text, which is shown as it is, says why."""

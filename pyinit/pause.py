@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 from _signal import SIGCHLD, SIGINT, SIGTERM, sigwait
 
-from .log import Log, write_line
+from .log import WARNING, Log, write_line
 from .reaper import drain
 
 DESCRIPTIONS = {SIGINT: "Interrupt", SIGTERM: "Terminated"}  # strsignal(3)
@@ -22,6 +22,6 @@ def pause(log: Log) -> int:
             drain(0)
             number = sigwait((SIGCHLD, SIGINT, SIGTERM))
         except BaseException as error:
-            log.warn(f"unexpected {error!r}: going on")
+            log.tell(WARNING, "unexpected", error)
     write_line(f"Shutting down, got signal: {DESCRIPTIONS[number]}")
     return 0

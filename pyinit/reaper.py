@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 LOST = 1 << 8
 
 
-def drain(main_child: int, report: Optional[Callable[[int, int], None]] = None) -> Optional[int]:
+def drain(main_child: int, report: Optional[Callable[[int, int, bool], None]] = None) -> Optional[int]:
     """Reap until no zombie is left: one SIGCHLD stands for any number of them, signal(7).
 
-    Returns the main child's wait status if it was among them, else None. `report(pid, status)` is called for each
-    other child. When there is no child left at all and the main child was not seen, its status is LOST: waiting on
+    Returns the main child's wait status if it was among them, else None. `report(pid, status, is_main)` is called for
+    each child. When there is no child left at all and the main child was not seen, its status is LOST: waiting on
     would be for ever. A pause, which has no main child, passes 0.
     """
     main_status = None
@@ -29,8 +29,8 @@ def drain(main_child: int, report: Optional[Callable[[int, int], None]] = None) 
             return main_status
         if pid == main_child:
             main_status = status
-        elif report:
-            report(pid, status)
+        if report:
+            report(pid, status, pid == main_child)
 
 
 def exit_code(status: int) -> int:

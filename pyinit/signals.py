@@ -54,6 +54,13 @@ class EntryState:
             _signal.signal(_signal.SIGCHLD, SIG_IGN)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, self.unblock)
 
+    def reset(self) -> None:
+        """In the main child, in place of restore(): no signal blocked, none ignored."""
+        for number in _signal.valid_signals():
+            if _signal.getsignal(number) == SIG_IGN:
+                _signal.signal(number, SIG_DFL)
+        _signal.pthread_sigmask(_signal.SIG_UNBLOCK, _signal.valid_signals())
+
 
 def ignore_terminal_stops() -> None:
     """Ignore SIGTTIN and SIGTTOU: pyinit writes its messages from the background, tcsetattr(3), tty_ioctl(4)."""

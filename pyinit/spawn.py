@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import posix
 
-from .log import Log
+from .files import read_file
+from .log import FATAL, WARNING, Log
+from .options import Options
 from .signals import EntryState, block_signals
 
 # errno values, from errno(3): the module `errno` is one import more.
@@ -35,27 +37,13 @@ def restore_environment(log: Log) -> None:
     try:
         entries = read_file("/proc/self/environ").split(b"\0")
     except OSError as error:
-        log.warn(f"cannot read /proc/self/environ ({error.strerror}): LC_CTYPE, which CPython may have set, is left")
+        log.tell(WARNING, "environment_unknown", error.strerror)
         return
     for entry in entries:
         if entry.startswith(b"LC_CTYPE="):
             posix.putenv(b"LC_CTYPE", entry[9:])
             return
     posix.unsetenv(b"LC_CTYPE")
-
-
-def read_file(path: str) -> bytes:
-    """The whole of a file, unbuffered. Raises OSError."""
-    descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        content = b""
-        while True:
-            piece = posix.read(descriptor, 1 << 16)
-            if not piece:
-                return content
-            content += piece
-    finally:
-        posix.close(descriptor)
 
 
 def holds_terminal() -> bool:
@@ -72,57 +60,72 @@ def holds_terminal() -> bool:
     return True
 
 
-def spawn(command: list[str], entry: EntryState, log: Log, terminal: bool) -> int:
-    """Start `command` in a process group of its own, in the foreground if `terminal`; return its PID.
+def spawn(options: Options, entry: EntryState, log: Log, terminal: bool) -> int:
+    """Start the main child as the options want it, in the foreground if `terminal`; return its PID.
 
-    Raises OSError when fork(2) is refused. What execve(2) refuses is the child's to say: it exits 127, 126 or 1.
+    Raises OSError when fork(2) is refused. What execve(2) refuses is the child's to say: it exits with one of
+    options.exit_codes.
     """
-    argv = [argument.encode("utf-8", "surrogateescape") for argument in command]
+    argv = [argument.encode("utf-8", "surrogateescape") for argument in options.command]
+    if options.isolation == "session":
+        from .session import start_session  # before the fork, for after it nothing should be able to fail
+    else:
+        start_session = None
+    parent = posix.getpid()
     pid = posix.fork()
     if pid == 0:
         code = 1
         try:
-            become_main_child(entry, terminal)
-            code = execute(argv, log)
+            if start_session:
+                start_session(log)
+            elif options.isolation:
+                start_group(terminal)
+            if options.update_listen_pid and posix.environ.get(b"LISTEN_PID") == b"%d" % parent:
+                posix.putenv(b"LISTEN_PID", b"%d" % posix.getpid())
+            entry.restore() if options.keep_signal_state else entry.reset()
+            code = execute(argv, options.exit_codes, log)
         except BaseException as error:
             block_signals()
-            log.fatal(f"cannot run '{command[0]}': {error!r}")
+            log.tell(FATAL, "not_executed", options.command[0], repr(error))
         finally:
             posix._exit(code)
-    # From both sides, setpgid(2): a signal for the group may have to be forwarded before the child has run at all.
-    try:
-        posix.setpgid(pid, pid)
-    except OSError:
-        pass  # EACCES: it has executed its program, so it has set the group itself; ESRCH: it has gone
+    if options.isolation == "group":
+        # From both sides, setpgid(2): a signal for the group may have to be forwarded before the child has run at all.
+        try:
+            posix.setpgid(pid, pid)
+        except OSError:
+            pass  # EACCES: it has executed its program, so it has set the group itself; ESRCH: it has gone
     return pid
 
 
-def become_main_child(entry: EntryState, terminal: bool) -> None:
-    """In the child: its process group, the terminal, and the signal state that pyinit was started with."""
+def start_group(terminal: bool) -> None:
+    """In the main child: its own process group, which is the foreground if `terminal`."""
     posix.setpgid(0, 0)
     if terminal:
         try:
             posix.tcsetpgrp(0, posix.getpid())  # from the background, which SIGTTOU, blocked, allows: tcsetpgrp(3)
         except OSError:
             pass  # the terminal was hung up
-    entry.restore()
 
 
-def execute(argv: list[bytes], log: Log) -> int:
+def execute(argv: list[bytes], exit_codes: tuple[int, int, int], log: Log) -> int:
     """Become the program, as execvp(3) finds it. Returns only if that fails: the exit code, after a message."""
     name = argv[0]
     error = try_execute(argv)
     # SIGPIPE has its default disposition now: a message to a broken stderr would kill, and hide the exit code.
     block_signals()
-    reason = error.strerror
-    if error.errno == ENOENT and b"/" in name and posix.access(name, posix.F_OK):
-        reason += " (the file is there: its interpreter or loader is not)"
-    elif error.errno == EACCES and is_folder(name):
-        reason = posix.strerror(EISDIR)
-    log.fatal("cannot run '%s': %s" % (name.decode("utf-8", "surrogateescape"), reason))
+    log.tell(FATAL, "not_executed", name.decode("utf-8", "surrogateescape"), explain(error, name))
+    not_found, not_executable, other = exit_codes
     if error.errno in NO_RESOURCES:
-        return 1
-    return 127 if error.errno in NOT_FOUND else 126
+        return other
+    return not_found if error.errno in NOT_FOUND else not_executable
+
+
+def explain(error: OSError, name: bytes) -> str:
+    """Why a program cannot be executed, where the error alone would mislead."""
+    if error.errno == ENOENT and b"/" in name and posix.access(name, posix.F_OK):
+        return f"{error.strerror} (the file is there: its interpreter or loader is not)"
+    return posix.strerror(EISDIR) if error.errno == EACCES and is_folder(name) else error.strerror
 
 
 def try_execute(argv: list[bytes]) -> OSError:

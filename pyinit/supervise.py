@@ -3,111 +3,164 @@
 from __future__ import annotations
 
 import posix
-from _signal import SIGCHLD, sigwait
+from _signal import SIGCHLD, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, sigwait
 
-from .log import Log
+from .log import DEBUG, FATAL, INFORMATION, WARNING, Log
 from .options import Options
 from .reaper import LOST, drain, exit_code
 from .signals import WAITED, EntryState, ignore_terminal_stops
 from .spawn import holds_terminal, restore_environment, spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Optional
 
 
 def supervise(options: Options, entry: EntryState, log: Log) -> int:
     """Run options.command as the main child; return the exit code that pyinit is to have."""
     set_process_attributes(options, log)
     restore_environment(log)
-    terminal = holds_terminal()
+    report = reporter(options, log)
+    terminal = options.isolation == "group" and holds_terminal()
+    own_signals: set[int] = set()  # what pyinit itself has caused, to be taken once and not forwarded
+    if options.isolation == "session":
+        from .session import detach_terminal
+
+        own_signals = detach_terminal(log)
     try:
-        main_child = spawn(options.command, entry, log, terminal)
+        main_child = spawn(options, entry, log, terminal)
     except OSError as error:
-        log.fatal(f"cannot start '{options.command[0]}': fork: {error.strerror}")
+        log.tell(FATAL, "not_forked", options.command[0], error.strerror)
         return 1
 
     # From here on pyinit must not die before its main child does: as PID 1 it would take the whole container along.
-    ignore_terminal_stops()
-    report = reporter(options, log)
     target = -main_child if options.group else main_child
+    guard(log, settle_down, options, log, main_child)
     status = None
     number = SIGCHLD  # sweep once unasked: children may have ended before the first wait
     while status is None:
         try:
             if number == SIGCHLD:
                 status = drain(main_child, report)
+            elif number in own_signals:
+                own_signals.remove(number)
+                log.tell(DEBUG, "hand_off_ignored", number)
             else:
-                forward(number, target, log)
+                forward(number, target, options, log)
             if status is None:
                 # No timeout: an idle pyinit is never woken. sigwait(3), not sigwaitinfo(2): its answer is a small
                 # integer, which needs no memory, so that no signal is taken and then lost to a MemoryError.
                 number = sigwait(WAITED)
+                log.tell(DEBUG, "received", number)
         except BaseException as error:
             number = SIGCHLD
-            log.warn(f"unexpected {error!r}: going on")
+            log.tell(WARNING, "unexpected", error)
 
-    if status == LOST:
-        log.warn(f"the status of the main child (PID {main_child}) was lost")
     code = exit_code(status)
-    log.inform(f"main child (PID {main_child}) ended with exit code {code}")
-    if terminal:
-        take_terminal_back()
+    guard(log, finish, options, log, main_child, status, terminal)
     return 0 if code in options.remap_exit else code
+
+
+def guard(log: Log, act: Callable, *arguments) -> None:
+    """Do what must not end pyinit if it fails."""
+    try:
+        act(*arguments)
+    except BaseException as error:
+        log.tell(WARNING, "unexpected", error)
 
 
 def set_process_attributes(options: Options, log: Log) -> None:
     """Become subreaper and set the parent-death signal, if asked for; warn when orphans will not be adopted."""
     if options.parent_death_signal:
-        parent = posix.getppid()
-        from .prctl import set_parent_death_signal
+        set_parent_death_signal(options.parent_death_signal, log)
+    # PID 1 of its namespace is its reaper in any case, pid_namespaces(7).
+    if posix.getpid() == 1 or not (options.subreaper or options.warn_not_adopting and log.verbosity):
+        return
+    try:
+        from . import prctl
 
-        if not set_parent_death_signal(options.parent_death_signal):
-            log.warn("cannot set the parent-death signal: prctl(2) was refused")
-        elif posix.getppid() != parent:
-            posix.kill(posix.getpid(), options.parent_death_signal)  # it died before it was watched
-    if options.subreaper:
-        from .prctl import set_subreaper
-
-        if set_subreaper():
+        if options.subreaper and prctl.set_subreaper():
             return
-        log.warn("cannot become a subreaper: prctl(2) was refused")
-    if posix.getpid() != 1 and log.verbosity:
-        from .prctl import is_subreaper
+        adopting = prctl.is_subreaper()
+    except ImportError:  # no _ctypes, as with Debian's python3-minimal
+        adopting = False
+    if options.subreaper:
+        log.tell(WARNING, "no_subreaper")
+    if not adopting and options.warn_not_adopting:
+        log.tell(WARNING, "not_adopting")
 
-        if not is_subreaper():
-            log.warn("not PID 1 and not a subreaper: orphans are not adopted, so zombie reaping won't work "
-                     "(run it as PID 1, or with -s)")
+
+def set_parent_death_signal(number: int, log: Log) -> None:
+    """Have the kernel send the signal when pyinit's parent exits."""
+    parent = posix.getppid()
+    try:
+        from .prctl import set_parent_death_signal as set_signal
+
+        done = set_signal(number)
+    except ImportError:
+        done = False
+    if not done:
+        log.tell(WARNING, "no_parent_death_signal")
+    elif posix.getppid() != parent:
+        posix.kill(posix.getpid(), number)  # the parent died before it was watched
 
 
-def reporter(options: Options, log: Log):
-    """What the reaper calls for each orphan, or None: then the hot loop calls nothing."""
-    if not options.warn_on_reap and log.verbosity < 3:
+def reporter(options: Options, log: Log) -> Optional[Callable[[int, int, bool], None]]:
+    """What the reaper calls for each child, or None: then the hot loop calls nothing."""
+    if not options.warn_on_reap and log.verbosity < DEBUG:
         return None
 
-    def report(pid: int, status: int) -> None:
-        if options.warn_on_reap:
-            log.warn(f"reaped zombie process with PID {pid}")
-        else:
-            log.debug(f"reaped PID {pid}, exit code {exit_code(status)}")
+    def report(pid: int, status: int, is_main: bool) -> None:
+        log.tell(DEBUG, "reaped", pid, status, exit_code(status), is_main)
+        if options.warn_on_reap and not is_main:
+            log.tell(WARNING, "orphan_reaped", pid)
 
     return report
 
 
-def forward(number: int, target: int, log: Log) -> None:
-    """Send the signal to the main child, or, with a negative target, to its process group."""
-    try:
-        posix.kill(target, number)
-    except ProcessLookupError:
-        pass  # ESRCH: it has ended just now; its SIGCHLD is next
-    except OSError as error:  # EPERM: it runs as another user now, kill(2)
-        log.warn(f"cannot forward {name_of(number)} to {target}: {error.strerror}")
-    else:
-        if log.verbosity >= 3:
-            log.debug(f"forwarded {name_of(number)} to {target}")
+def settle_down(options: Options, log: Log, main_child: int) -> None:
+    """What pyinit does for itself once the main child runs, and could not do before without its inheriting it."""
+    ignore_terminal_stops()
+    log.tell(INFORMATION, "spawned", options.command[0], main_child)
+    if options.change_directory:
+        posix.chdir("/")
+    if options.close_descriptors:
+        for name in posix.listdir("/proc/self/fd"):
+            if int(name) > 2:
+                try:
+                    posix.close(int(name))
+                except OSError:
+                    pass  # the one that the folder itself was read by
 
 
-def name_of(number: int) -> str:
-    """A signal's name, for a message."""
-    from .signal_names import signal_name
+def forward(number: int, target: int, options: Options, log: Log) -> None:
+    """Send a signal, or what it is rewritten to, to the main child or, with a negative target, to its process group."""
+    new = options.rewrite.get(number, number)
+    if new != number:
+        log.tell(DEBUG, "rewritten", number, new)
+    if new and target:
+        try:
+            posix.kill(target, new)
+        except ProcessLookupError:
+            pass  # ESRCH: it has ended just now; its SIGCHLD is next
+        except OSError as error:  # EPERM: it runs as another user now, kill(2)
+            log.tell(WARNING, "not_forwarded", new, error.strerror)
+    log.tell(DEBUG, "forwarded", new)
+    if options.suspend and number in (SIGTSTP, SIGTTIN, SIGTTOU):
+        log.tell(DEBUG, "suspending")
+        posix.kill(posix.getpid(), SIGSTOP)
 
-    return signal_name(number)
+
+def finish(options: Options, log: Log, main_child: int, status: int, terminal: bool) -> None:
+    """What is left to do when the main child has ended."""
+    if status == LOST:
+        log.tell(WARNING, "status_lost", main_child)
+    if options.end_signal:
+        # Only to a group: the PID of the main child is free by now, and may be another's.
+        forward(options.end_signal, -main_child if options.group else 0, options, log)
+    log.tell(INFORMATION, "ended", main_child, status, exit_code(status))
+    if terminal:
+        take_terminal_back()
 
 
 def take_terminal_back() -> None:

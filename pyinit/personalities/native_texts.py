@@ -63,17 +63,12 @@ SOFTWARE."""
 TEXTS = {"help": HELP, "version": f"pyinit {__version__}", "license": LICENSE}
 
 
-def show(which: str) -> int:
-    """Print a text on stdout; return exit code 0, or 1 when stdout does not take it."""
-    return print_text(TEXTS[which])
-
-
-def print_text(text: str) -> int:
-    """Print on stdout, waiting for a slow reader; return exit code 0, or 1 when stdout does not take it."""
-    content = text.encode() + b"\n"
+def print_text(text: str, descriptor: int = 1) -> int:
+    """Print, waiting for a slow reader; return exit code 0, or 1 when the text is not taken."""
+    content = text.encode("utf-8", "surrogateescape") + b"\n"
     try:
         while content:
-            content = content[posix.write(1, content):]
+            content = content[posix.write(descriptor, content):]
     except OSError as error:
         consume_own_signal(error)
         return 1

@@ -9,12 +9,19 @@ if TYPE_CHECKING:
     from typing import Mapping
 
 
-def parse(arguments: list[str], environ: Mapping[bytes, bytes]) -> Options:
+def messages():
+    """The module that words what happens."""
+    from . import native_messages
+
+    return native_messages
+
+
+def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
     """Options from a command line, without argv[0]; as in pause v3.1 nothing is refused."""
-    return Options(name="pause", pause=True, show="version" if "-v" in arguments or "-V" in arguments else "")
+    return Options(pause=True, show="version" if "-v" in arguments or "-V" in arguments else "")
 
 
-def show(options: Options) -> int:
+def show(options: Options, name: str) -> int:
     """Print the version; return the exit code."""
     from .. import __version__
     from .native_texts import print_text

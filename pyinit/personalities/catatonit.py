@@ -1,0 +1,60 @@
+"""catatonit 0.1.7: its command line, environment and messages."""
+
+from __future__ import annotations
+
+import posix
+
+from ..log import DEBUG
+from ..options import Options, UsageError
+from .getopt import read_options
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping
+
+USAGE = "usage: catatonit [-ghLPV] [--] <progname> [<arguments>...]"
+SHOW = {"h": "help", "L": "license", "V": "version"}
+
+
+def messages():
+    """The module that words what happens."""
+    from . import catatonit_messages
+
+    return catatonit_messages
+
+
+
+def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
+    """Options from a command line, without argv[0], and an environment. Raises UsageError."""
+    options = Options(subreaper=True, warn_not_adopting=False, update_listen_pid=True, exit_codes=(1, 1, 1),
+                      change_directory=True, close_descriptors=True)
+    if b"CATATONIT_DEBUG" in environ:
+        options.verbosity = DEBUG
+    try:
+        pairs, options.command = read_options(arguments, "ghLPV", {"version": "V"})
+    except UsageError as error:
+        raise UsageError(f"catatonit: {error}\n{USAGE}") from None
+    for letter, _ in pairs:
+        if letter in SHOW:
+            options.show = SHOW[letter]
+            return options
+        if letter == "g":
+            options.group = True
+        else:
+            options.pause = True
+    if not options.command and not options.pause:
+        raise UsageError(f"ERROR (catatonit:{posix.getpid()}): missing program name\n{USAGE}")
+    return options
+
+
+def show(options: Options, name: str) -> int:
+    """Print the text that was asked for; return the exit code."""
+    from .. import __version__
+    from .native_texts import LICENSE, print_text
+
+    if options.show == "help":
+        from .catatonit_texts import HELP
+
+        return print_text(f"{USAGE}\n{HELP}", 2)
+    # podman reads the first words of the version.
+    return print_text(LICENSE if options.show == "license" else f"tini version 0.1.7_catatonit - pyinit {__version__}")
