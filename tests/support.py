@@ -329,3 +329,61 @@ def version_of(path: str) -> Optional[str]:
                               capture_output=True, timeout=DEADLINE, check=True).stdout.strip()
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+# Leaves orphans and says "done" when all have exited; then waits for its stdin. Each orphan, and each parent of one,
+# holds the write end of a pipe: its end of file is the end of them all.
+SCENE = """
+import os, sys
+count = int(sys.argv[1])
+alive, hold = os.pipe()
+start, go = os.pipe()
+
+def orphan(act=lambda: None):
+    parent = os.fork()
+    if parent == 0:
+        if os.fork() == 0:
+            act()
+        os._exit(0)
+    os.waitpid(parent, 0)
+
+def main():
+    {body}
+
+main()
+os.close(hold)
+os.close(go)
+os.read(alive, 1)
+os.write(1, b"done\\n")
+os.read(0, 1)
+os._exit(57)
+"""
+
+
+def scene(body: str, count: int) -> list[str]:
+    """A main child that leaves `count` orphans in the way that the body says."""
+    return python(SCENE.replace("{body}", body.strip().replace("\n", "\n    ")), str(count))
+
+
+# Exiting one by one, and all in the instant in which the main child closes its end of a pipe.
+ONE_BY_ONE = "for _ in range(count): orphan()"
+TOGETHER = "for _ in range(count): orphan(lambda: (os.close(go), os.read(start, 1)))"
+
+
+def reap_all(init: Init, command: list[str], count: int) -> None:
+    """Run a scene: pyinit reaps each orphan and is left with the main child alone, whose exit code is its own."""
+    with init.start(command, ["-w"]) as running:
+        running.expect("done")
+        pid = running.pid
+        wait_until(lambda: len(children_of(pid)) == 1, "all orphans to be reaped")
+        result = running.finish()
+        assert (result.code, result.err.count(b"reaped zombie process with PID")) == (57, count)
+
+
+def leave_all(stand_in: Init, command: list[str], count: int) -> None:
+    """Run a scene under what does not reap: each orphan stays a zombie, so the scene tests something."""
+    with stand_in.start(command) as running:
+        running.expect("done")
+        pid = running.pid
+        wait_until(lambda: len(zombies_of(pid)) == count, f"{count} zombies")
+        assert running.finish().code == 57

@@ -1,0 +1,110 @@
+"""Every signal that comes once the mask is set reaches the main child, also in its first instant.
+
+Set PYINIT_EARLY_SIGNALS to try more often than the short default.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+from support import DEADLINE, Init, children_of, is_blocked, python, shell
+
+TRIES = int(os.environ.get("PYINIT_EARLY_SIGNALS", "120"))
+# The window in which pyinit starts the main child, and that starts, in seconds.
+WINDOW = 0.008
+
+
+def wait_for_mask(running, deadline: float) -> int:
+    """Wait, without pause, for pyinit to block signals; return its PID.
+
+    In its sigwait(3) the kernel shows none as blocked: a main child says as well that pyinit has come that far.
+    """
+    pid = 0
+    while time.monotonic() < deadline:
+        if not pid:
+            pid = next(iter(children_of(running.process.pid)), 0) if running.mode == "pid1" else running.process.pid
+        # SIGHUP: unshare(1) blocks SIGTERM and SIGINT itself for a moment.
+        elif is_blocked(pid, signal.SIGHUP) or children_of(pid):
+            return pid
+    raise AssertionError("pyinit never blocked SIGHUP")
+
+
+def send_at(pid: int, number: int, delay: float) -> None:
+    """Send a signal after a delay that no sleep is exact enough for."""
+    end = time.monotonic() + delay
+    while time.monotonic() < end:
+        pass
+    os.kill(pid, number)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("options", [[], ["-g"]], ids=["child", "group"])
+def test_early_signal_reaches_the_main_child(init: Init, options: list[str]) -> None:
+    """The main child has the default disposition: if the signal arrives it ends by it, else it would never end."""
+    moments = random.Random(1)
+    for number in range(TRIES):
+        delay = moments.uniform(0, WINDOW)
+        with init.start(["sleep", "1000"], options) as running:
+            pid = wait_for_mask(running, time.monotonic() + DEADLINE)
+            send_at(pid, signal.SIGTERM, delay)
+            try:
+                code = running.process.wait(DEADLINE)
+            except Exception:
+                raise AssertionError(f"lost in try {number}, {delay * 1000:.3f} ms after the mask") from None
+            assert code == 128 + signal.SIGTERM
+
+
+def test_early_signal_with_a_mask_at_entry(init: Init) -> None:
+    """A main child that starts with the signal blocked finds it pending, and takes it."""
+    take = "import os, signal; os.write(1, b'%d\\n' % signal.sigwait({signal.SIGTERM}))"
+    moments = random.Random(2)
+    for _ in range(TRIES // 4):
+        with init.start(python(take), inside=["env", "--block-signal=TERM"]) as running:
+            pid = wait_for_mask(running, time.monotonic() + DEADLINE)
+            send_at(pid, signal.SIGTERM, moments.uniform(0, WINDOW))
+            running.expect("15")
+            assert running.finish().code == 0
+
+
+def test_several_early_signals_all_arrive(init: Init) -> None:
+    """Three signals that the main child blocks from the start: all three are pending in the end."""
+    take = ("import os, signal; rest = {10, 12, 34}\n"
+            "while rest: rest.discard(int(signal.sigwait(rest)))\n"
+            "os.write(1, b'all\\n')")
+    moments = random.Random(3)
+    for _ in range(TRIES // 4):
+        with init.start(python(take), inside=["env", "--block-signal=USR1,USR2,RTMIN"]) as running:
+            pid = wait_for_mask(running, time.monotonic() + DEADLINE)
+            for number in (signal.SIGUSR1, signal.SIGUSR2, signal.SIGRTMIN):
+                send_at(pid, number, moments.uniform(0, WINDOW / 3))
+            running.expect("all")
+            assert running.finish().code == 0
+
+
+def test_child_that_ends_at_once(any_init: Init) -> None:
+    """Its SIGCHLD comes before the first wait: the sweep at the start finds it."""
+    for _ in range(20):
+        assert any_init.run(shell("exit 3")).code == 3
+
+
+@pytest.mark.core
+def test_sigchld_ignored_at_start(any_init: Init) -> None:
+    """waitpid(2): a process that ignores SIGCHLD never sees a child; pyinit must not inherit that."""
+    assert any_init.run(shell("exit 42"), inside=["env", "--ignore-signal=CHLD"]).code == 42
+
+
+def test_sigchld_blocked_at_start(any_init: Init) -> None:
+    assert any_init.run(shell("exit 42"), inside=["env", "--block-signal=CHLD"]).code == 42
+
+
+def test_every_signal_ignored_at_start(init: Init) -> None:
+    """Ignored signals are queued all the same while they are blocked, and forwarded: the main child decides."""
+    code = "import os, signal; signal.signal(10, lambda *_: os._exit(6)); os.write(1, b'ready\\n'); signal.pause()"
+    with init.start(python(code), inside=["env", "--ignore-signal"]) as running:
+        running.expect("ready")
+        running.send(signal.SIGUSR1)
+        assert running.finish().code == 6
