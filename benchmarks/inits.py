@@ -1,0 +1,105 @@
+"""The inits that are compared: one table, and finding out which of them are installed."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from typing import Optional
+
+# Kinds: an INIT runs a main child, whose argv is put behind its command; a PAUSE has none and reaps; a SUPERVISOR has
+# none of the harness's either; a SLEEPER stands for a pause that does not reap.
+INIT, PAUSE, SUPERVISOR, SLEEPER = "init", "pause", "supervisor", "sleeper"
+
+# An init is one line here. {pyinit} is a fresh launcher, {folder} an empty folder. `group` is the command that forwards
+# to the main child's whole process group; "" when there is none.
+TABLE = (
+    # name, kind, command, group, how its version is asked for
+    ("pyinit", INIT, "{pyinit} --", "{pyinit} -g --", "{pyinit} --version"),
+    ("tini", INIT, "tini --", "tini -g --", "tini --version"),
+    ("tini-static", INIT, "tini-static --", "tini-static -g --", "tini-static --version"),
+    ("docker-init", INIT, "docker-init --", "docker-init -g --", "docker-init --version"),
+    ("dumb-init", INIT, "dumb-init --single-child --", "dumb-init --", "dumb-init --version"),
+    ("catatonit", INIT, "catatonit --", "catatonit -g --", "catatonit --version"),
+    ("s6-svscan", SUPERVISOR, "s6-svscan -t0 {folder}", "", ""),
+    ("pyinit --pause", PAUSE, "{pyinit} --pause", "", "{pyinit} --version"),
+    ("catatonit -P", PAUSE, "catatonit -P", "", "catatonit --version"),
+    ("sleep (as pause v3.0)", SLEEPER, "sleep infinity", "", "sleep --version"),
+)
+
+OWN = ("pyinit", "pyinit --pause")
+
+# Where inits are installed that are not meant to be started by hand.
+HIDDEN_FOLDERS = ("/usr/libexec/podman", "/usr/libexec/docker", "/usr/lib/docker", "/usr/local/lib/docker")
+
+AGAIN = " (again)"
+
+
+@dataclass
+class Init:
+    """An init that can be started. `own` is whether it is the project's, and so compared with the best peer."""
+
+    name: str
+    kind: str
+    command: list[str]
+    group: list[str] = field(default_factory=list)
+    version: str = "version unknown"
+    own: bool = False
+
+    def repeat(self) -> Init:
+        """The same init once more, for the A/A check of an experiment's noise."""
+        return Init(self.name + AGAIN, self.kind, self.command, self.group, self.version, self.own)
+
+    def with_command(self, command: list[str], name: str) -> Init:
+        """The same init with another command line."""
+        return Init(name, self.kind, command, self.group, self.version, self.own)
+
+
+def find_inits(launcher: str, folder: str, extra: list[str]) -> list[Init]:
+    """The inits of the table that are installed, and the user's own, given as NAME='CMD ...'. Raises ValueError."""
+    found = []
+    for name, kind, command, group, version in TABLE:
+        argv = resolve(command, launcher, folder)
+        if argv:
+            found.append(Init(name, kind, argv, resolve(group, launcher, folder) or [],
+                              ask_version(resolve(version, launcher, folder)), name in OWN))
+    return found + [parse_extra(text) for text in extra]
+
+
+def parse_extra(text: str) -> Init:
+    """An init of the user's from NAME='CMD ...'; the main child's argv is put behind CMD. Raises ValueError."""
+    name, sign, command = text.partition("=")
+    argv = shlex.split(command)
+    if not (sign and name and argv):
+        raise ValueError(f"--init {text!r}: expected NAME='COMMAND ARGUMENT...'")
+    program = find_program(argv[0])
+    if program is None:
+        raise ValueError(f"--init {text!r}: {argv[0]} was not found; expected a program")
+    return Init(name, INIT, [program, *argv[1:]])
+
+
+def resolve(command: str, launcher: str, folder: str) -> Optional[list[str]]:
+    """A command of the table as an argv with an absolute program; None when it is not installed, or empty."""
+    argv = [word.format(pyinit=launcher, folder=folder) for word in command.split()]
+    program = find_program(argv[0]) if argv else None
+    return [program, *argv[1:]] if program else None
+
+
+def find_program(name: str) -> Optional[str]:
+    """The absolute path of a program from PATH or the folders where container engines keep their inits."""
+    return shutil.which(name) or shutil.which(name, path=os.pathsep.join(HIDDEN_FOLDERS))
+
+
+def ask_version(argv: Optional[list[str]]) -> str:
+    """The first line that a program prints about its version."""
+    if not argv:
+        return "version unknown"
+    try:
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=5, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return "version unknown"
+    lines = done.stdout.decode(errors="replace").split("\n")
+    return lines[0].strip() or "version unknown"
