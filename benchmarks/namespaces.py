@@ -96,19 +96,19 @@ class Helper:
         """Whether the answer is there."""
         return bool(select.select([self.answers], [], [], 0)[0])
 
-    def receive(self, patience: float) -> dict[str, int]:
+    def receive(self, patience: float) -> dict:
         """The answer to a command. Raises StartError when there is none within `patience` seconds."""
         deadline = time.monotonic() + patience
-        line = b""
+        line = b""  # a line can have megabytes: a list of latencies
         while not line.endswith(b"\n"):
             readable, _, _ = select.select([self.answers], [], [], max(0, deadline - time.monotonic()))
-            piece = os.read(self.answers, 4096) if readable else b""
+            piece = os.read(self.answers, 1 << 16) if readable else b""
             if not piece:
                 raise StartError(f"the storm generator {'has ended' if readable else 'gave no answer in time'}")
             line += piece
-        return {name: int(value) for name, value in (pair.split("=") for pair in line.decode().split())}
+        return {name: parse_answer(name, value) for name, value in (pair.split("=") for pair in line.decode().split())}
 
-    def ask(self, command: str, patience: float = 60.0) -> dict[str, int]:
+    def ask(self, command: str, patience: float = 60.0) -> dict:
         """Give a command and return its answer."""
         self.send(command)
         return self.receive(patience)
@@ -119,6 +119,13 @@ class Helper:
             if descriptor >= 0:
                 os.close(descriptor)
         self.commands = self.answers = -1
+
+
+def parse_answer(name: str, value: str):
+    """A number, or the list of numbers of a generator that measures by itself."""
+    if name in ("latencies", "from_plan"):
+        return [int(number) for number in value.split(",") if number]
+    return int(value)
 
 
 def read_code(status: int) -> int:

@@ -1,0 +1,128 @@
+"""What every experiment needs: the inits, the generator, the tracer, turns, and measuring one storm."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import Iterator, Optional, Sequence
+
+from . import generators, namespaces, procfs, reaps
+from .inits import INIT, PAUSE, SUPERVISOR, Init
+from .namespaces import WAITING_MAIN, Running
+from .pacing import late_share, latencies_from_plan
+from .report import Progress, Result
+from .tracing import Tracer
+
+SETTLE = 0.02  # seconds without any CPU use after which an init counts as started
+
+
+@dataclass
+class Storm:
+    """A storm that was measured; times in nanoseconds.
+
+    latencies  from the instant an orphan could be reaped to the instant it was gone, one for each that was measured
+    from_plan  from its planned instant, for a paced storm of which every orphan was measured
+    """
+
+    latencies: list[int]
+    from_plan: list[int]
+    answer: dict
+    waits: int = 0
+    left: int = 0
+
+
+@dataclass
+class Bench:
+    """One run of the benchmarks. how: "tracepoints", "pidfd" or "polling", by which reaps are seen."""
+
+    inits: list[Init]
+    generator: generators.Generator
+    tracer: Optional[Tracer]
+    mode: str
+    how: str
+    quick: bool
+    progress: Progress
+    folder: str
+    name: str = field(default_factory=lambda: f"storm-{os.getpid()}")
+
+    def reapers(self) -> list[Init]:
+        """The inits that reap, with the first repeated as the A/A check."""
+        return self.with_check([init for init in self.inits if init.kind in (INIT, SUPERVISOR, PAUSE)])
+
+    def of_kind(self, *kinds: str) -> list[Init]:
+        """The inits of these kinds."""
+        return [init for init in self.inits if init.kind in kinds]
+
+    def with_check(self, inits: Sequence[Init]) -> list[Init]:
+        """The inits, and the first of them once more: the A/A check."""
+        return [*inits, inits[0].repeat()] if inits else []
+
+    def turns(self, count: int, inits: Sequence[Init], title: str) -> Iterator[Init]:
+        """A B C A B C ...: so that what changes on the machine meanwhile meets all of them alike."""
+        for turn in range(count):
+            for init in inits:
+                self.progress.show(f"{title}: turn {turn + 1} of {count}: {init.name}")
+                yield init
+
+    def start(self, init: Init, helper: bool = True, **options) -> Running:
+        """Start an init, with a main child that waits if it has one, and wait until it has settled."""
+        main = WAITING_MAIN if init.kind == INIT else []
+        storm = self.storm_command() if helper else ()
+        running = namespaces.start([*init.command, *main], storm, mode=self.mode, **options)
+        try:
+            if not procfs.wait_settled(running.pid, SETTLE):
+                raise namespaces.StartError(f"{init.name} ended, or did not come to rest")
+        except BaseException:
+            running.kill()
+            raise
+        return running
+
+    def storm_command(self) -> list[str]:
+        """The argv of the storm generator; without tracepoints it is one that measures by itself."""
+        return self.generator.storm(self.name) if self.tracer else generators.observer(self.name)
+
+    def measure(self, running: Running, command: str, result: Result, who: str, patience: float = 60) -> Storm:
+        """Make a storm and measure each reap; what is wrong with the data is said in the result."""
+        children = namespaces.adopted_children(running)
+        if self.tracer:
+            self.tracer.start(running.pid, self.name)
+        answer = running.helper.ask(command, patience)
+        if command.startswith("paced"):
+            answer["rate"] = float(command.split()[1])
+        left = namespaces.wait_reaped(running, children)
+        if self.tracer:
+            storm = self.read_trace(answer, result, f"{who}, {command}")
+        else:
+            storm = Storm(answer.pop("latencies", []), answer.pop("from_plan", []), answer)
+        storm.left = left
+        check(storm, result, f"{who}, {command}")
+        return storm
+
+    def read_trace(self, answer: dict, result: Result, what: str) -> Storm:
+        """The storm that the tracer has recorded."""
+        matched = reaps.match(self.tracer.stop())
+        if self.tracer.lost:
+            result.warn(f"{what}: the kernel's ring buffer lost {self.tracer.lost} events; the latencies are incomplete")
+        if matched.unmatched:
+            result.warn(f"{what}: {matched.unmatched} reaped children were seen without their SIGCHLD, and left out")
+        if matched.by_order:
+            result.warn(f"{what}: the init uses waitid(2), which the tracepoint shows without a PID; matched in order")
+        storm = Storm([reap.latency for reap in matched.reaps], [], answer, matched.waits)
+        rate = answer.get("rate")
+        if rate and len(matched.reaps) == answer["made"] and not answer["refused"]:
+            storm.from_plan = latencies_from_plan([(reap.order, reap.gone) for reap in matched.reaps],
+                                                  answer["start"], rate)
+        return storm
+
+
+def check(storm: Storm, result: Result, what: str) -> None:
+    """Warn about a storm whose data are bad."""
+    if storm.left:
+        result.warn(f"{what}: {storm.left} zombies were left")
+    if storm.answer["refused"]:
+        result.warn(f"{what}: {storm.answer['refused']} orphans could not be made")
+    if len(storm.latencies) != storm.answer["made"]:
+        result.warn(f"{what}: {len(storm.latencies)} of {storm.answer['made']} orphans were measured")
+    if late_share(storm.answer) > 0.05:
+        result.warn(f"{what}: {late_share(storm.answer):.0%} of the orphans came later than planned, by up to "
+                    f"{storm.answer['latest'] / 1e6:.1f} ms: read the figures from the plan")

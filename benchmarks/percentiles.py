@@ -1,0 +1,56 @@
+"""Exact percentiles by nearest rank, and none where there are too few values to tell it from the maximum."""
+
+from __future__ import annotations
+
+import math
+from typing import Optional, Sequence
+
+REPORTED = (50.0, 90.0, 99.0, 99.9)
+
+
+def percentile(ordered: Sequence[float], percent: float) -> Optional[float]:
+    """The smallest value that at least `percent` per cent of the values do not exceed.
+
+    `ordered` is sorted. None when a value above it would need more values than there are: p99.9 needs 1,000.
+    """
+    count = len(ordered)
+    if count == 0 or count * (100 - percent) < 100 * (1 - 1e-9):
+        return None
+    return ordered[min(count, max(1, math.ceil(count * percent / 100 - 1e-9))) - 1]
+
+
+def median(values: Sequence[float]) -> Optional[float]:
+    """The middle value, or the mean of the two in the middle; None when there is none."""
+    ordered = sorted(values)
+    if not ordered:
+        return None
+    middle = len(ordered) // 2
+    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
+
+
+def summarise(values: Sequence[float]) -> dict[str, Optional[float]]:
+    """n, p50, p90, p99, p99.9 and max of values in any order."""
+    ordered = sorted(values)
+    summary: dict[str, Optional[float]] = {"n": len(ordered)}
+    for percent in REPORTED:
+        summary[f"p{percent:g}"] = percentile(ordered, percent)
+    summary["max"] = ordered[-1] if ordered else None
+    return summary
+
+
+def curve(values: Sequence[float], points: int = 200) -> list[tuple[float, float]]:
+    """(share above, value) from half of the values to the last one, at most `points` of them, evenly on a log axis."""
+    ordered = sorted(values)
+    count = len(ordered)
+    result: list[tuple[float, float]] = []
+    if count < 2:
+        return result
+    last = -1
+    for step in range(points):
+        above = 0.5 * (2 / count) ** (step / (points - 1))  # from one half down to one value
+        rank = min(count - 1, math.ceil(count * (1 - above) - 1e-9) - 1)
+        if rank > last:
+            last = rank
+            result.append((1 - (rank + 1) / count or 1 / count, ordered[rank]))
+    result.append((1 / count, ordered[-1]))
+    return result
