@@ -26,7 +26,7 @@ class Log:
         self.load_messages = load_messages
 
     def tell(self, level: int, event: str, *arguments: object) -> None:
-        """Write what the personality says to an event, on the descriptor that it has for the level; it may be nothing."""
+        """Write what the personality says to an event, which may be nothing, where it says things of that level."""
         if level > self.verbosity:
             return
         try:

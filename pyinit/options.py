@@ -33,8 +33,8 @@ class Options:
     """
 
     __slots__ = ("command", "show", "verbosity", "pause", "subreaper", "parent_death_signal", "warn_not_adopting",
-                 "isolation", "keep_signal_state", "update_listen_pid", "exit_codes", "change_directory", "close_descriptors",
-                 "group", "rewrite", "suspend", "end_signal", "warn_on_reap", "remap_exit")
+                 "isolation", "keep_signal_state", "update_listen_pid", "exit_codes", "change_directory",
+                 "close_descriptors", "group", "rewrite", "suspend", "end_signal", "warn_on_reap", "remap_exit")
 
     def __init__(self, **given: Any) -> None:
         self.command: list[str] = []

@@ -8,8 +8,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Optional
 
-# A status for a main child whose own was lost: exit code 1.
-LOST = 1 << 8
+# A status, which no process has, for a main child whose own was lost: exit code 1.
+LOST = -1
 
 
 def drain(main_child: int, report: Optional[Callable[[int, int, bool], None]] = None) -> Optional[int]:
@@ -35,6 +35,8 @@ def drain(main_child: int, report: Optional[Callable[[int, int, bool], None]] = 
 
 def exit_code(status: int) -> int:
     """The exit code of a wait status as shells give it: the child's own, or 128 + N when signal N killed it."""
+    if status == LOST:
+        return 1
     if WIFSIGNALED(status):
         return 128 + WTERMSIG(status)
     return WEXITSTATUS(status)

@@ -1,7 +1,7 @@
 """The main child: it must not be able to tell that Python ran before it.
 
-Rejected: posix_spawn(3). It is 0.5 ms faster than fork(2) and execve(2), but glibc's leaves signals 32 and 33 ignored in
-the child, it cannot hand over the terminal before the program runs, nor leave SIGCHLD ignored.
+Rejected: posix_spawn(3). It is 0.5 ms faster than fork(2) and execve(2), but glibc's leaves signals 32 and 33 ignored
+in the child, it cannot hand over the terminal before the program runs, nor leave SIGCHLD ignored.
 """
 
 from __future__ import annotations

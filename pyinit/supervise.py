@@ -27,6 +27,8 @@ def supervise(options: Options, entry: EntryState, log: Log) -> int:
         from .session import detach_terminal
 
         own_signals = detach_terminal(log)
+    # Children inherited through execve(2) may have ended before SIGCHLD was blocked; whatever ends later raises one.
+    drain(0, report)
     try:
         main_child = spawn(options, entry, log, terminal)
     except OSError as error:
@@ -37,7 +39,7 @@ def supervise(options: Options, entry: EntryState, log: Log) -> int:
     target = -main_child if options.group else main_child
     guard(log, settle_down, options, log, main_child)
     status = None
-    number = SIGCHLD  # sweep once unasked: children may have ended before the first wait
+    number = 0
     while status is None:
         try:
             if number == SIGCHLD:
@@ -45,8 +47,8 @@ def supervise(options: Options, entry: EntryState, log: Log) -> int:
             elif number in own_signals:
                 own_signals.remove(number)
                 log.tell(DEBUG, "hand_off_ignored", number)
-            else:
-                forward(number, target, options, log)
+            elif number:
+                forward(number, target, options, log, main_child)
             if status is None:
                 # No timeout: an idle pyinit is never woken. sigwait(3), not sigwaitinfo(2): its answer is a small
                 # integer, which needs no memory, so that no signal is taken and then lost to a MemoryError.
@@ -133,18 +135,24 @@ def settle_down(options: Options, log: Log, main_child: int) -> None:
                     pass  # the one that the folder itself was read by
 
 
-def forward(number: int, target: int, options: Options, log: Log) -> None:
-    """Send a signal, or what it is rewritten to, to the main child or, with a negative target, to its process group."""
+def forward(number: int, target: int, options: Options, log: Log, main_child: int = 0) -> None:
+    """Send a signal, or what it is rewritten to, to the target of kill(2): a PID, or minus a process group.
+
+    As long as the main child has not made its group, there is none: then it alone is sent the signal.
+    """
     new = options.rewrite.get(number, number)
     if new != number:
         log.tell(DEBUG, "rewritten", number, new)
-    if new and target:
+    for target in (target, main_child) if new else ():
         try:
-            posix.kill(target, new)
+            if target:
+                posix.kill(target, new)
+            break
         except ProcessLookupError:
-            pass  # ESRCH: it has ended just now; its SIGCHLD is next
+            pass  # ESRCH: no such group yet; or it has ended just now, and its SIGCHLD is next
         except OSError as error:  # EPERM: it runs as another user now, kill(2)
             log.tell(WARNING, "not_forwarded", new, error.strerror)
+            break
     log.tell(DEBUG, "forwarded", new)
     if options.suspend and number in (SIGTSTP, SIGTTIN, SIGTTOU):
         log.tell(DEBUG, "suspending")

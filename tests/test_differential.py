@@ -1,0 +1,266 @@
+"""The personality beside the real program, on the same case: exit code, stdout, stderr, and what the child sees."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from support import PYTHON, ROOT, Result, Running, Terminal, is_blocked, python, read_stat, run, shell, wait_until
+
+PEERS = ("tini", "dumb-init", "catatonit")
+
+# What the child sees: its process group and session beside its PID and those of its parent, its signals, its folder.
+VIEW = python("""
+import os
+parent = os.getppid()
+print(os.getpgrp() == os.getpid(), os.getsid(0) == os.getpid())
+print(os.getpgrp() == os.getpgid(parent), os.getsid(0) == os.getsid(parent))
+print([line for line in open("/proc/self/status") if line[:6] in ("SigBlk", "SigIgn")], os.getcwd())
+""")
+# Says what it is sent, and goes.
+CATCH = python("""
+import signal
+waited = {1, 2, 3, 10, 12, 15, 28}
+signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+print("ready", flush=True)
+print("got", signal.Signals(signal.sigwait(waited)).name)
+""")
+
+
+class Case(NamedTuple):
+    """One command line for one peer."""
+
+    peer: str
+    arguments: list[str]
+    environ: dict[str, str] = {}
+    # Where the real program is known to be otherwise, and pyinit is on purpose; docs/drop-in.md lists them.
+    compare: tuple[str, ...] = ("code", "out", "err")
+
+
+def every(peer: str, arguments: list[str], **settings) -> Case:
+    """A case in which everything is compared."""
+    return Case(peer, arguments, **settings)
+
+
+CASES = [
+    *(every(peer, [*options, "--", *command])
+      for peer, options in (("tini", ["-s"]), ("dumb-init", []), ("catatonit", []))
+      for command in (["true"], shell("exit 7"), shell("kill -KILL $$"), shell("kill -TERM $$"),
+                      ["/no/such/file"], ["no-such-command"], shell("echo out; echo err >&2"), VIEW)
+      if (peer, command) != ("catatonit", VIEW)),  # see test_job_control_signals_are_not_blocked
+    *(every("tini", ["-s", "-vv", "--", *command])
+      for command in (["true"], shell("exit 7"), shell("kill -KILL $$"))),
+    # Its child's debug message stays in the buffer of stdout and is lost, but when there is no execve(2).
+    Case("tini", ["-s", "-vv", "--", "no-such-command"], compare=("code", "err")),
+    every("tini", ["-s", "-w", "--", *shell("true & wait")]),
+    every("tini", ["-s", "-e", "143", "--", *shell("kill -TERM $$")]),
+    every("tini", ["-s", "-e", "7", "--", *shell("exit 7")]),
+    every("tini", ["-s", "-e", "7", "--", *shell("exit 8")]),
+    every("tini", ["--", "no-such-command"], environ={"TINI_VERBOSITY": "0"}),
+    every("tini", ["--", "true"], environ={"TINI_VERBOSITY": "3", "TINI_SUBREAPER": ""}),
+    every("tini", ["-p", "FOO", "true"]),
+    every("tini", ["-e", "256", "true"]),
+    every("tini", ["-p", "SIGTERM", "-s", "true"]),
+    every("tini", ["-sgwv", "true"]),
+    Case("tini", [], compare=("code", "out")),  # the usage is worded anew
+    Case("tini", ["-x"], compare=("code", "out")),
+    Case("tini", ["-h"], compare=("code", "err")),
+    Case("tini", ["-l"], compare=("code", "err")),
+    Case("tini", ["--version"], compare=("code", "err")),
+    *(every("dumb-init", [*options, *command]) for options in (["-v"], ["-v", "-c"], ["-c"])
+      for command in (["true"], shell("exit 7"), shell("kill -KILL $$"), ["no-such-command"], VIEW)),
+    every("dumb-init", ["-v", *shell("true & wait")]),
+    every("dumb-init", ["true"], environ={"DUMB_INIT_DEBUG": "1"}),
+    every("dumb-init", ["true"], environ={"DUMB_INIT_DEBUG": "1", "DUMB_INIT_SETSID": "0"}),
+    every("dumb-init", VIEW, environ={"DUMB_INIT_SETSID": "0"}),
+    every("dumb-init", []),
+    every("dumb-init", ["-x"]),
+    every("dumb-init", ["--foo"]),
+    every("dumb-init", ["-r"]),
+    every("dumb-init", ["--rewrite"]),
+    every("dumb-init", ["--verbose=1", "true"]),
+    every("dumb-init", ["--ver", "true"]),
+    every("dumb-init", ["-r", "FOO", "true"]),
+    every("dumb-init", ["-r", "1:99", "true"]),
+    every("dumb-init", ["-V"]),
+    every("dumb-init", ["--version", "true"]),
+    Case("dumb-init", ["-h"], compare=("code", "out")),
+    every("catatonit", []),
+    every("catatonit", ["-x"]),
+    every("catatonit", ["--foo", "x"]),
+    every("catatonit", ["-g", "--", "true"]),
+    every("catatonit", ["--", *shell("echo $LISTEN_PID")], environ={"LISTEN_PID": "5"}),
+    Case("catatonit", ["-h"], compare=("code", "out")),
+    Case("catatonit", ["-L"], compare=("code", "err")),
+    Case("catatonit", ["-V"], compare=("code", "err")),
+]
+
+# peer, its options, the signal sent, what the child is to see (None: whatever the real one does)
+SIGNALS = [(peer, options, number) for peer, options in (("tini", ["-s"]), ("tini", ["-s", "-g"]), ("dumb-init", []),
+                                                         ("dumb-init", ["-c"]), ("dumb-init", ["-v"]),
+                                                         ("dumb-init", ["-r", "15:12"]), ("dumb-init", ["-r", "10:2"]),
+                                                         ("catatonit", []), ("catatonit", ["-g"]))
+           for number in (1, 2, 3, 10, 12, 15, 28)]
+
+
+@pytest.fixture(scope="session")
+def peers(install_folder: Path) -> dict[str, str]:
+    """A launcher for each peer."""
+    for peer in PEERS:
+        subprocess.run([PYTHON, "-m", "pyinit.install", install_folder / peer], cwd=ROOT, check=True,
+                       stdout=subprocess.DEVNULL)
+    return {peer: str(install_folder / peer) for peer in PEERS}
+
+
+def real(peer: str) -> str:
+    """The real program; skips the test where it is not installed."""
+    path = shutil.which(peer)
+    if not path:
+        pytest.skip(f"{peer} is not installed")
+    return path
+
+
+def normalise(text: bytes, program: str, peer: str) -> bytes:
+    """PIDs and the program's own path taken out, lines sorted: the main child and the init write at the same time."""
+    text = text.replace(program.encode(), peer.encode())
+    text = re.sub(rb"\((tini |catatonit:|)\d+\)", rb"(\1PID)", text)
+    text = re.sub(rb"(?i)(\bpid[ :=]*'?)\d+", rb"\1PID", text)
+    return b"".join(sorted(text.splitlines(keepends=True)))
+
+
+def observe(program: str, case: Case) -> Result:
+    """Run one case."""
+    environ = {"PATH": os.environ["PATH"], **case.environ}
+    result = run([program, *case.arguments], env=environ)
+    return Result(result.code, normalise(result.out, program, case.peer), normalise(result.err, program, case.peer))
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.peer}:{' '.join(case.arguments)[:60]}")
+def test_as_the_real_program(case: Case, peers: dict[str, str]) -> None:
+    theirs, ours = observe(real(case.peer), case), observe(peers[case.peer], case)
+    assert ({field: getattr(ours, field) for field in case.compare}
+            == {field: getattr(theirs, field) for field in case.compare})
+
+
+def catch(program: str, peer: str, options: list[str], number: int) -> tuple:
+    """What becomes of a signal: the child's output, the exit code and the messages."""
+    with Running([program, *options, "--", *CATCH], env={"PATH": os.environ["PATH"]}) as running:
+        running.expect("ready")
+        running.send(number)
+        result = running.finish()
+        return result.code, result.out, normalise(result.err, program, peer)
+
+
+@pytest.mark.parametrize(("peer", "options", "number"), SIGNALS)
+def test_signal_as_the_real_program(peer: str, options: list[str], number: int, peers: dict[str, str]) -> None:
+    assert catch(peers[peer], peer, options, number) == catch(real(peer), peer, options, number)
+
+
+def test_job_control_signals_are_not_blocked(peers: dict[str, str]) -> None:
+    """catatonit leaves SIGTSTP, SIGTTIN and SIGTTOU blocked in its child, which then cannot be stopped by Ctrl-Z."""
+    case = Case("catatonit", ["--", *VIEW])
+    ours, theirs = observe(peers["catatonit"], case), observe(real("catatonit"), case)
+    assert b"0000000000380000" in theirs.out
+    assert ours.out == theirs.out.replace(b"0000000000380000", bytes(16).replace(b"\0", b"0"))
+
+
+def test_debug_messages_of_catatonit(peers: dict[str, str]) -> None:
+    """The same but for two of its terminal's and one of its ECHILD, which are of its own workings."""
+    case = Case("catatonit", ["--", *shell("true & wait; exit 4")], {"CATATONIT_DEBUG": "1"})
+    ours, theirs = observe(peers["catatonit"], case), observe(real("catatonit"), case)
+    own = (b"tty", b"ECHILD")
+    assert ours.err.splitlines() == [line for line in theirs.err.splitlines() if not any(word in line for word in own)]
+    assert ours.code == theirs.code == 4
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_started_with_sigchld_ignored(peer: str, peers: dict[str, str]) -> None:
+    """A process that ignores SIGCHLD never sees a child end, waitpid(2); tini and catatonit then hang for ever."""
+    result = run(["/bin/sh", "-c", 'trap "" CHLD; exec "$@"', "sh", peers[peer], "--", *shell("exit 6")])
+    assert result.code == 6
+
+
+def test_listen_pid(peers: dict[str, str]) -> None:
+    """sd_listen_fds(3): sockets are for the process that LISTEN_PID names: the main child in place of the init."""
+    script = 'LISTEN_PID=$$ exec "$@"'
+    for program in (real("catatonit"), peers["catatonit"]):
+        result = run(["/bin/sh", "-c", script, "sh", program, "--", *shell("echo $((LISTEN_PID == $$))")])
+        assert result.out == b"1\n", program
+
+
+def test_left_behind(peers: dict[str, str]) -> None:
+    """dumb-init and catatonit go to /, so that no mount stays busy; the child keeps its folder."""
+    for peer in ("dumb-init", "catatonit"):
+        with Running([peers[peer], "--", *shell("pwd; read -r line; readlink /proc/$PPID/cwd")], cwd="/tmp") as running:
+            running.expect("/tmp")
+            running.write(b"go\n")
+            running.expect("/")
+            assert running.finish().code == 0
+
+
+def test_descriptors_are_closed_in_catatonit_alone(peers: dict[str, str]) -> None:
+    reader, writer = os.pipe()
+    os.set_inheritable(writer, True)
+    script = f"echo ready; read -r line; [ -e /proc/$$/fd/{writer} ] && echo $(ls /proc/$PPID/fd)"
+    with Running([peers["catatonit"], "--", *shell(script)], pass_fds=[writer]) as running:
+        running.expect("ready")
+        running.write(b"go\n")
+        assert running.read_line().split() == ["0", "1", "2"]
+        assert running.finish().code == 0
+    os.close(reader)
+    os.close(writer)
+
+
+def test_dumb_init_ends_the_rest_of_its_session(peers: dict[str, str]) -> None:
+    """SIGTERM to what the main child leaves behind."""
+    script = "(trap 'echo got TERM; exit' TERM; echo ready; while :; do sleep 0.05; done) & read -r line"
+    for program in (real("dumb-init"), peers["dumb-init"]):
+        with Running([program, "--", *shell(script)]) as running:
+            running.expect("ready")
+            running.write(b"go\n")
+            running.expect("got TERM")
+            assert running.finish().code == 0
+
+
+def test_signal_before_the_session_is_made(peers: dict[str, str]) -> None:
+    """A signal for a session that the child has not made yet is the child's; dumb-init loses up to half of them."""
+    for number in range(60):
+        with Running([peers["dumb-init"], "--", *shell("read -r line")]) as running:
+            wait_until(lambda: is_blocked(running.pid, 15), "the mask")
+            running.send(15)
+            assert running.process.wait(30) == 143, number
+
+
+@pytest.mark.parametrize("name", ["tstp", "ttin", "ttou"])
+def test_dumb_init_suspends_itself_with_its_session(name: str, peers: dict[str, str]) -> None:
+    """A stop signal becomes SIGSTOP for the session, dumb-init stops as well, and SIGCONT wakes both."""
+    number = {"tstp": 20, "ttin": 21, "ttou": 22}[name]
+    for program in (real("dumb-init"), peers["dumb-init"]):
+        with Running([program, "-v", "--", *shell("echo ready; read -r line")]) as running:
+            running.expect("ready")
+            child = running.main_child
+            running.send(number)
+            wait_until(lambda: read_stat(running.pid)[0] == "T" and read_stat(child)[0] == "T", "both to stop")
+            running.send(18)
+            wait_until(lambda: read_stat(running.pid)[0] == "S" and read_stat(child)[0] == "S", "both to go on")
+            running.write(b"go\n")
+            assert running.finish().code == 0
+
+
+def test_dumb_init_hands_the_terminal_to_the_session(peers: dict[str, str]) -> None:
+    """It gives its terminal up, is not put out by the SIGHUP of that, and the child's session has the terminal."""
+    script = "trap 'echo hung up' HUP; tty -s && ps -o tpgid= -p $$ >/dev/null && echo ready && read -r line; exit 5"
+    for program in (real("dumb-init"), peers["dumb-init"]):
+        with Terminal() as terminal, terminal.start([program, "-v", "--", *shell(script)]) as running:
+            before = terminal.read_until(b"ready")
+            child = running.main_child
+            assert read_stat(child)[3] == str(child) and read_stat(child)[4] != "0", program
+            assert read_stat(running.pid)[4] == "0", program
+            assert b"ignoring the first SIGHUP and SIGCONT" in before and b"hung up" not in before, program
+            terminal.type(b"go\n")
+            assert running.process.wait(30) == 5, program

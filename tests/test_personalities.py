@@ -1,0 +1,193 @@
+"""What each personality makes of a command line and an environment: pure, no process is started."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from support import PYTHON, ROOT, run
+
+from pyinit.main import PERSONALITIES, find_personality, read_name
+from pyinit.options import Options, UsageError
+from pyinit.personalities import getopt
+
+COMMAND = ["true"]
+STOP = {20: 19, 21: 19, 22: 19}  # dumb-init: SIGTSTP, SIGTTIN and SIGTTOU become SIGSTOP
+TINI = {}
+DUMB_INIT = {"verbosity": 0, "warn_not_adopting": False, "isolation": "session", "group": True, "rewrite": STOP,
+             "keep_signal_state": False, "exit_codes": (2, 2, 2), "change_directory": True, "suspend": True,
+             "end_signal": 15}
+SINGLE = {"isolation": "", "group": False, "rewrite": {}}
+CATATONIT = {"subreaper": True, "warn_not_adopting": False, "update_listen_pid": True, "exit_codes": (1, 1, 1),
+             "change_directory": True, "close_descriptors": True}
+
+# personality, arguments, environment, what differs from the defaults
+ACCEPTED = [
+    ("pyinit", "true", {}, {}),
+    ("pyinit", "-s true", {}, {"subreaper": True}),
+    ("pyinit", "--subreaper --group -- true", {}, {"subreaper": True, "group": True}),
+    ("pyinit", "-sgwvv true", {}, {"subreaper": True, "group": True, "warn_on_reap": True, "verbosity": 3}),
+    ("pyinit", "-p TERM true", {}, {"parent_death_signal": 15}),
+    ("pyinit", "-psigkill true", {}, {"parent_death_signal": 9}),
+    ("pyinit", "--parent-death-signal=RTMIN+3 true", {}, {"parent_death_signal": 37}),
+    ("pyinit", "-e 143 -e7 --remap-exit 9 --remap-exit=0 true", {}, {"remap_exit": {143, 7, 9, 0}}),
+    ("pyinit", "true -s --group", {}, {"command": ["true", "-s", "--group"]}),
+    ("pyinit", "- x", {}, {"command": ["-", "x"]}),
+    ("pyinit", "-- -s", {}, {"command": ["-s"]}),
+    ("pyinit", "--pause", {}, {"pause": True, "command": []}),
+    ("pyinit", "-h nonsense", {}, {"show": "help", "command": ["nonsense"]}),
+    ("pyinit", "--version", {}, {"show": "version", "command": []}),
+    ("pyinit", "-l", {}, {"show": "license", "command": []}),
+    ("pyinit", "true", {"TINI_SUBREAPER": ""}, {"subreaper": True}),
+    ("pyinit", "true", {"PYINIT_SUBREAPER": "1"}, {"subreaper": True}),
+    ("pyinit", "true", {"TINI_KILL_PROCESS_GROUP": "1"}, {"group": True}),
+    ("pyinit", "true", {"PYINIT_KILL_PROCESS_GROUP": ""}, {"group": True}),
+    ("pyinit", "true", {"TINI_VERBOSITY": "3"}, {"verbosity": 3}),
+    ("pyinit", "true", {"TINI_VERBOSITY": ""}, {}),
+    ("pyinit", "-v true", {"TINI_VERBOSITY": "3", "PYINIT_VERBOSITY": "0"}, {"verbosity": 1}),
+    ("tini", "true", {}, TINI),
+    ("tini", "-s -g -w -- true", {}, {"subreaper": True, "group": True, "warn_on_reap": True}),
+    ("tini", "-vvv true", {}, {"verbosity": 4}),
+    ("tini", "-p SIGTERM -e 143 true", {}, {"parent_death_signal": 15, "remap_exit": {143}}),
+    ("tini", "true -s", {}, {"command": ["true", "-s"]}),
+    ("tini", "--version", {}, {"show": "version", "command": []}),
+    ("tini", "-h", {}, {"show": "help", "command": []}),
+    ("tini", "-l", {}, {"show": "license", "command": []}),
+    ("tini", "-v true", {"TINI_VERBOSITY": "0"}, {"verbosity": 0}),
+    ("tini", "true", {"TINI_VERBOSITY": "3x"}, {"verbosity": 3}),
+    ("tini", "true", {"TINI_VERBOSITY": "x"}, {"verbosity": 0}),
+    ("tini", "true", {"TINI_SUBREAPER": "", "TINI_KILL_PROCESS_GROUP": ""}, {"subreaper": True, "group": True}),
+    ("tini", "true", {"PYINIT_SUBREAPER": "1", "PYINIT_VERBOSITY": "3"}, TINI),
+    ("docker-init", "-s true", {}, {"subreaper": True}),
+    ("tini-static", "-s true", {}, {"subreaper": True}),
+    ("init", "-s true", {}, {"subreaper": True}),
+    ("dumb-init", "true", {}, DUMB_INIT),
+    ("dumb-init", "true -v", {}, {**DUMB_INIT, "command": ["true", "-v"]}),
+    ("dumb-init", "-c true", {}, {**DUMB_INIT, **SINGLE}),
+    ("dumb-init", "--single-child -- true", {}, {**DUMB_INIT, **SINGLE}),
+    ("dumb-init", "--sing true", {}, {**DUMB_INIT, **SINGLE}),
+    ("dumb-init", "-r 15:3 true", {}, {**DUMB_INIT, "rewrite": {15: 3, **STOP}}),
+    ("dumb-init", "-r 15:0 --rewrite=1:2 true", {}, {**DUMB_INIT, "rewrite": {15: 0, 1: 2, **STOP}}),
+    ("dumb-init", "-r TERM:QUIT true", {}, {**DUMB_INIT, "rewrite": {15: 3, **STOP}}),
+    ("dumb-init", "-r 20:20 -r 21:0 true", {}, {**DUMB_INIT, "rewrite": {20: 20, 21: 0, 22: 19}}),
+    ("dumb-init", "-c -r 15:3 true", {}, {**DUMB_INIT, **SINGLE, "rewrite": {15: 3}}),
+    ("dumb-init", "-v true", {}, {**DUMB_INIT, "verbosity": 3}),
+    ("dumb-init", "true", {"DUMB_INIT_SETSID": "0"}, {**DUMB_INIT, **SINGLE}),
+    ("dumb-init", "true", {"DUMB_INIT_SETSID": "1", "DUMB_INIT_DEBUG": "0"}, DUMB_INIT),
+    ("catatonit", "true", {}, CATATONIT),
+    ("catatonit", "-g -- true", {}, {**CATATONIT, "group": True}),
+    ("catatonit", "-P", {}, {**CATATONIT, "pause": True, "command": []}),
+    ("catatonit", "-P ignored", {}, {**CATATONIT, "pause": True, "command": ["ignored"]}),
+    ("catatonit", "-gV", {}, {**CATATONIT, "show": "version", "command": []}),
+    ("catatonit", "true", {"CATATONIT_DEBUG": ""}, {**CATATONIT, "verbosity": 3}),
+    ("pause", "", {}, {"pause": True, "command": []}),
+    ("pause", "whatever --there is", {}, {"pause": True, "command": []}),
+    ("pause", "-v", {}, {"pause": True, "show": "version", "command": []}),
+    ("pause", "x -V", {}, {"pause": True, "show": "version", "command": []}),
+]
+
+# personality, arguments, environment, words of the message
+REFUSED = [
+    ("pyinit", "", {}, "no command"),
+    ("pyinit", "--", {}, "no command"),
+    ("pyinit", "-x true", {}, "invalid option -- 'x'"),
+    ("pyinit", "-sx true", {}, "invalid option -- 'x'"),
+    ("pyinit", "--bogus true", {}, "unrecognized option '--bogus'"),
+    ("pyinit", "--ver true", {}, "ambiguous"),
+    ("pyinit", "--group=1 true", {}, "doesn't allow an argument"),
+    ("pyinit", "-p", {}, "requires an argument -- 'p'"),
+    ("pyinit", "--remap-exit", {}, "'--remap-exit' requires an argument"),
+    ("pyinit", "-p FOO true", {}, "-p 'FOO': expected a signal"),
+    ("pyinit", "-p 0 true", {}, "-p '0': expected a signal"),
+    ("pyinit", "-p 65 true", {}, "-p '65': expected a signal"),
+    ("pyinit", "-p RTMIN+31 true", {}, "expected a signal"),
+    ("pyinit", "-e 256 true", {}, "-e '256': expected a number from 0 to 255"),
+    ("pyinit", "-e -1 true", {}, "-e '-1'"),
+    ("pyinit", "-e x true", {}, "-e 'x'"),
+    ("pyinit", "--pause true", {}, "--pause takes no command, but got 'true'"),
+    ("pyinit", "true", {"TINI_VERBOSITY": "loud"}, "TINI_VERBOSITY 'loud': expected a number"),
+    ("pyinit", "true", {"PYINIT_VERBOSITY": "-1"}, "PYINIT_VERBOSITY '-1'"),
+    ("tini", "", {}, "Usage: tini"),
+    ("tini", "-x true", {}, "tini: invalid option -- 'x'"),
+    ("tini", "--version true", {}, "tini: invalid option -- '-'"),
+    ("tini", "-p FOO true", {}, "Not a valid option for -p: FOO"),
+    ("tini", "-e 256 true", {}, "Not a valid option for -e: 256"),
+    ("tini", "-e 1x true", {}, "Not a valid option for -e: 1x"),
+    ("dumb-init", "", {}, "Usage: dumb-init [option] program [args]"),
+    ("dumb-init", "-x true", {}, "dumb-init: invalid option -- 'x'"),
+    ("dumb-init", "--foo true", {}, "dumb-init: unrecognized option '--foo'"),
+    ("dumb-init", "-r 15 true", {}, "between 1 and 31"),
+    ("dumb-init", "-r 15:99 true", {}, "between 1 and 31"),
+    ("dumb-init", "-r 0:15 true", {}, "between 1 and 31"),
+    ("dumb-init", "-r 34:15 true", {}, "between 1 and 31"),
+    ("dumb-init", "-r 15: true", {}, "between 1 and 31"),
+    ("catatonit", "", {}, "missing program name"),
+    ("catatonit", "-g", {}, "missing program name"),
+    ("catatonit", "-x true", {}, "catatonit: invalid option -- 'x'"),
+]
+
+
+def parse(name: str, line: str, environ: dict[str, str]) -> Options:
+    """What a personality makes of a command line."""
+    personality = find_personality(PERSONALITIES[name])
+    return personality.parse(line.split(), {key.encode(): value.encode() for key, value in environ.items()}, name)
+
+
+def fields(options: Options) -> dict[str, object]:
+    """Options as a dictionary."""
+    return {field: getattr(options, field) for field in Options.__slots__}
+
+
+@pytest.mark.parametrize(("name", "line", "environ", "expected"), ACCEPTED)
+def test_accepted(name: str, line: str, environ: dict[str, str], expected: dict[str, object]) -> None:
+    options = fields(parse(name, line, environ))
+    if options["show"]:
+        # Nothing else is used then.
+        assert options["show"] == expected["show"]
+    else:
+        assert options == {**fields(Options(command=COMMAND)), **expected}
+
+
+@pytest.mark.parametrize(("name", "line", "environ", "words"), REFUSED)
+def test_refused(name: str, line: str, environ: dict[str, str], words: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse(name, line, environ)
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("arguments", [["--as", "tini", "-s"], ["--as=tini", "-s"]])
+def test_as_name(arguments: list[str]) -> None:
+    assert read_name(arguments) == ("tini", ["-s"])
+
+
+@pytest.mark.parametrize("arguments", [["--as"], ["--as="], ["--as", "bogus"], ["--asx", "tini"]])
+def test_as_name_refused(arguments: list[str]) -> None:
+    with pytest.raises(UsageError, match="expected --as and one of pyinit, tini"):
+        read_name(arguments)
+
+
+def test_getopt_takes_a_single_dash_for_an_argument() -> None:
+    assert getopt.read_options(["-a", "-", "-b"], "ab", {}) == ([("a", "")], ["-", "-b"])
+
+
+def test_called_by_a_link(launcher: str, tmp_path: Path) -> None:
+    """A link's name counts, whatever the launcher was called when it was written."""
+    expected = {"tini": b"tini version 0.19.0 - pyinit ", "docker-init": b"tini version 0.19.0 - pyinit ",
+                "dumb-init": b"dumb-init v1.2.5\n", "catatonit": b"tini version 0.1.7_catatonit",
+                "pause": b"pause.py ", "anything": b"pyinit "}
+    for name, words in expected.items():
+        (tmp_path / name).symlink_to(launcher)
+        result = run([tmp_path / name, "-v" if name == "pause" else "--version"])
+        assert (result.code, (result.out + result.err)[:len(words)]) == (0, words), name
+
+
+@pytest.mark.parametrize("name", ["tini", "dumb-init", "catatonit"])
+def test_called_by_the_name_it_was_written_under(name: str, install_folder: Path, tmp_path: Path) -> None:
+    """Where it is mounted under a name that says nothing, as podman does."""
+    path = install_folder / name
+    subprocess.run([PYTHON, "-m", "pyinit.install", path], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    (tmp_path / "podman-init").symlink_to(path)
+    by_name, by_link = run([path, "--version"]), run([tmp_path / "podman-init", "--version"])
+    assert by_link == by_name and by_name.code == 0
+    assert b"pyinit 0" not in by_name.err and by_name.out[:7] != b"pyinit "
