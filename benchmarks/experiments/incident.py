@@ -1,0 +1,148 @@
+"""The incident, replayed: a health check leaves defunct processes behind until no PID is left; under pyinit it does not.
+
+A health check ran in a pod every ten seconds, and one process of it was left to PID 1 each time. PID 1 was a pause that
+did not reap. Here the checks come every few milliseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Optional
+
+from .. import cgroups, namespaces, procfs
+from ..bench import Bench
+from ..inits import PAUSE, SLEEPER, Init
+from ..namespaces import Running
+from ..report import NOTHING, Result, format_duration
+
+NAME = "incident"
+REAL_INTERVAL = 10.0  # seconds between two health checks in the real incident
+BUDGET, QUICK_BUDGET = 1024, 300  # PIDs that a pod may have
+RATE, QUICK_RATE = 100.0, 100.0  # health checks a second here
+LOOK = 0.1  # seconds between two looks
+
+
+@dataclass
+class Side:
+    """One of the two that are compared, while it runs."""
+
+    init: Init
+    running: Running
+    group: Optional[cgroups.PidBudget]
+    children: int  # those that it had before the first check
+    zombies: int = 0
+    left: int = 0
+    most_zombies: int = 0
+    answer: dict = field(default_factory=dict)
+
+
+def run(bench: Bench) -> Result:
+    """Replay it under a pause that does not reap and under those that do, all at the same time."""
+    budget = QUICK_BUDGET if bench.quick else BUDGET
+    rate = QUICK_RATE if bench.quick else RATE
+    checks = int(budget * 1.2)
+    root, how = find_budget(bench)
+    result = Result(NAME, f"{checks} health checks, one every {1000 / rate:.0f} ms in place of {REAL_INTERVAL:.0f} s, each "
+                          f"leaving a zombie; a budget of {budget} PIDs", ["init", "checks", "zombies at most", "PIDs left",
+                                                                         "refused", "result", "in real time"])
+    inits = bench.of_kind(SLEEPER, PAUSE)
+    with ExitStack() as stack:
+        sides = [open_side(bench, stack, init, number, root, how, budget) for number, init in enumerate(inits)]
+        command = f"paced {rate} {checks}"
+        for side in sides:
+            side.running.helper.send(command if how != SIMULATED or side.init.kind == PAUSE else
+                                     f"paced {rate} {min(checks, budget)}")
+        watch(bench, sides, budget, checks / rate)
+    for side in sides:
+        add_row(result, side, budget, rate, how)
+    result.notes.append(f"the budget is held by {how}")
+    result.notes.append("a refused check is a fork(2) that fails with EAGAIN: in a pod no exec, no probe and no new "
+                        "process works from then on")
+    return result
+
+
+CGROUP, LIMIT, SIMULATED = "cgroup pids.max", "RLIMIT_NPROC", "nobody: it is simulated, by counting the zombies"
+
+
+def find_budget(bench: Bench) -> tuple[Optional[str], str]:
+    """The folder for control groups, if there is one, and by what a PID budget can be held here."""
+    root = cgroups.find_root()
+    if root:
+        return root, CGROUP
+    # RLIMIT_NPROC is not for root, getrlimit(2); and an observer without tracepoints keeps orphans of its own alive.
+    return None, LIMIT if os.geteuid() != 0 and bench.mode != namespaces.NAMESPACE else SIMULATED
+
+
+def open_side(bench: Bench, stack: ExitStack, init: Init, number: int, root: Optional[str], how: str,
+              budget: int) -> Side:
+    """Start one side under its budget."""
+    group = stack.enter_context(cgroups.PidBudget(root, str(number), budget)) if root else None
+    limit = count_own_processes() + budget if how == LIMIT else 0
+    running = stack.enter_context(namespaces.start(
+        init.command, bench.generator.storm(bench.name), [group.processes] if group else [], bench.mode,
+        process_limit=limit))
+    procfs.wait_settled(running.pid)
+    return Side(init, running, group, namespaces.adopted_children(running))
+
+
+def count_own_processes() -> int:
+    """How many processes this user has, which RLIMIT_NPROC counts together."""
+    total = 0
+    for pid in procfs.list_processes():
+        try:
+            total += os.stat(f"/proc/{pid}").st_uid == os.getuid()
+        except OSError:
+            pass
+    return total
+
+
+def watch(bench: Bench, sides: list[Side], budget: int, seconds: float) -> None:
+    """Show each side live until all checks are made."""
+    deadline = time.monotonic() + 2 * seconds + 10
+    began = time.monotonic()
+    while time.monotonic() < deadline and not all(side.answer for side in sides):
+        for side in sides:
+            look(side, budget)
+            if not side.answer and side.running.helper.answered():
+                side.answer = side.running.helper.receive(5)
+        elapsed = time.monotonic() - began
+        bench.progress.show(*(f"{elapsed:5.1f} s  {side.init.name:24} zombies {side.zombies:6,}  PIDs left {side.left:6,}"
+                              f"{'  EAGAIN: no new process' if side.left <= 1 else ''}" for side in sides))
+        time.sleep(LOOK)
+    time.sleep(LOOK)
+    for side in sides:
+        look(side, budget)
+    bench.progress.show(*(f"{side.init.name:24} zombies {side.zombies:6,}  PIDs left {side.left:6,}" for side in sides),
+                        force=True)
+    bench.progress.keep()
+
+
+def look(side: Side, budget: int) -> None:
+    """Count the zombies and the PIDs that are left."""
+    side.zombies = max(0, namespaces.adopted_children(side.running) - side.children)
+    side.most_zombies = max(side.most_zombies, side.zombies)
+    side.left = budget - (side.group.used() if side.group else side.zombies)
+
+
+def add_row(result: Result, side: Side, budget: int, rate: float, how: str) -> None:
+    """What came of one side, and how long that would have taken in the incident."""
+    answer = side.answer
+    if not answer:
+        result.warn(f"{side.init.name}: the checks did not end in time")
+        return
+    run_out = how == SIMULATED and side.zombies >= budget
+    refused = answer["refused"]
+    if refused or run_out:
+        until = answer["first_refused"] - answer["start"] if refused else answer["end"] - answer["start"]
+        outcome = f"no PID left after {until / 1e9:.1f} s, {until / 1e9 * rate:,.0f} checks"
+        real = format_duration(until / 1e9 * rate * REAL_INTERVAL)
+    else:
+        until, outcome, real = None, "nothing happened", NOTHING
+    result.rows.append([side.init.name, f"{answer['made'] + refused:,}", f"{side.most_zombies:,}", f"{side.left:,}",
+                        f"{refused:,}", outcome, real])
+    result.data.append({"init": side.init.name, "checks": answer["made"] + refused, "zombies": side.most_zombies,
+                        "pids_left": side.left, "refused": refused, "until_eagain_ns": until, "budget": budget,
+                        "rate": rate, "held_by": how})

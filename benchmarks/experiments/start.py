@@ -1,0 +1,161 @@
+"""How long an init takes to start and to stop, and how long PID 1 loses signals meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from typing import Optional
+
+from .. import namespaces, procfs
+from ..bench import Bench
+from ..inits import INIT, Init, find_program
+from ..namespaces import NAMESPACE, SUBREAPER, StartError
+from ..percentiles import median
+from ..report import NOTHING, Ratios, Result, format_time, note_noise
+
+NAME = "start"
+TURNS, QUICK_TURNS = 40, 10
+STOP_TURNS, QUICK_STOP_TURNS = 15, 4
+
+TRUE, BARE = "true, alone", "python3 -IS -c pass"
+PATIENCE = 1.0  # seconds to wait for an init to mask a signal, or to stop
+
+# Not PID 1, tini and pyinit look whether they are a subreaper only in order to warn that they are not.
+PLAIN_ENVIRONMENT = {**os.environ, "TINI_VERBOSITY": "0"}
+
+
+def run(bench: Bench) -> Result:
+    """Measure starting, as PID 1 and as a plain process, then the window without a mask, then stopping."""
+    result = Result(NAME, "INIT true over true; from exec to the signal mask; from SIGTERM to exit",
+                    ["init", "PID 1: true", "over true", "/ bare python", "plain: true", "over true", "/ bare python",
+                     "to mask", "SIGTERM to exit", "over / best peer"])
+    inits = bench.with_check(bench.inits)
+    starts = measure_starts(bench, bench.with_check(bench.of_kind(INIT)))
+    windows: dict[str, list[Optional[float]]] = {}
+    stops: dict[str, list[Optional[float]]] = {}
+    for init in bench.turns(QUICK_STOP_TURNS if bench.quick else STOP_TURNS, inits, f"{NAME}: mask and stop"):
+        windows.setdefault(init.name, []).append(measure_window(bench, init))
+        try:
+            stops.setdefault(init.name, []).append(measure_stop(bench, init))
+        except StartError as error:
+            result.warn(f"{init.name}: {error}")
+    add_rows(result, bench, inits, starts, windows, stops)
+    return result
+
+
+def measure_starts(bench: Bench, inits: list[Init]) -> dict[tuple[str, str], list[int]]:
+    """Nanoseconds from posix_spawn(3) to the exit seen, for each (mode, name), all in turns."""
+    true = find_program("true") or "/bin/true"
+    commands = [(TRUE, [true]), (BARE, [os.path.realpath(sys.executable), "-IS", "-c", "pass"])]
+    commands += [(init.name, [*init.command, true]) for init in inits]
+    modes = {NAMESPACE: os.environ, SUBREAPER: PLAIN_ENVIRONMENT}
+    if bench.mode != NAMESPACE:
+        del modes[NAMESPACE]
+    times: dict[tuple[str, str], list[int]] = {}
+    count = QUICK_TURNS if bench.quick else TURNS
+    for turn in range(count + 1):  # the first one only warms the page cache
+        for mode, environment in modes.items():
+            for name, argv in commands:
+                bench.progress.show(f"{NAME}: turn {turn} of {count}: {name}")
+                elapsed = time_run(argv, mode, environment)
+                if turn:
+                    times.setdefault((mode, name), []).append(elapsed)
+    return times
+
+
+def time_run(argv: list[str], mode: str, environment) -> int:
+    """Nanoseconds that a program takes from posix_spawn(3) until its end is seen."""
+    before = time.monotonic_ns()
+    pid = namespaces.spawn(argv, mode, environment)
+    try:
+        os.waitpid(pid, 0)
+    except BaseException:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+    return time.monotonic_ns() - before
+
+
+def measure_window(bench: Bench, init: Init) -> Optional[float]:
+    """Nanoseconds from the exec until a SIGTERM would not be lost, seen by polling /proc; None if never."""
+    main = [find_program("sleep"), "infinity"] if init.kind == INIT else []
+    pid = namespaces.spawn([*init.command, *main], bench.mode)
+    began = time.monotonic_ns()
+    try:
+        while time.monotonic_ns() - began < PATIENCE * 1e9:
+            if procfs.blocks_or_catches(pid, signal.SIGTERM):
+                return time.monotonic_ns() - began
+        return None
+    finally:
+        end(pid)
+
+
+def end(pid: int) -> None:
+    """End what spawn() has started."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def measure_stop(bench: Bench, init: Init) -> Optional[float]:
+    """Nanoseconds from SIGTERM until the init is gone; None if it does not end by that."""
+    main = [find_program("sleep"), "infinity"] if init.kind == INIT else []
+    with namespaces.start([*init.command, *main], mode=bench.mode) as running:
+        procfs.wait_settled(running.pid)
+        before = time.monotonic_ns()
+        os.kill(running.pid, signal.SIGTERM)
+        return None if running.wait(PATIENCE) is None else time.monotonic_ns() - before
+
+
+def add_rows(result: Result, bench: Bench, inits: list[Init], starts: dict, windows: dict, stops: dict) -> None:
+    """A row for each init, and for true and bare Python alone."""
+    middle = {key: median(values) for key, values in starts.items()}
+    namespace_cost = max(0.0, (middle.get((NAMESPACE, TRUE)) or 0) - middle[SUBREAPER, TRUE])
+
+    def over(mode: str, name: str) -> Optional[float]:
+        value = middle.get((mode, name))
+        return None if value is None else value - middle[mode, TRUE]
+
+    def times_bare(mode: str, name: str) -> Optional[float]:
+        bare = middle.get((mode, BARE))
+        extra = over(mode, name)
+        return extra / (bare - (namespace_cost if mode == NAMESPACE else 0)) if extra and bare else None
+
+    ratios = Ratios([(init.name, init.own, over(NAMESPACE, init.name) or over(SUBREAPER, init.name))
+                     for init in inits])
+    for name in (TRUE, BARE, *(init.name for init in inits)):
+        cells = [name]
+        for mode in (NAMESPACE, SUBREAPER):
+            ratio = times_bare(mode, name)
+            cells += [format_time(middle.get((mode, name))), format_time(over(mode, name)) if name != TRUE else NOTHING,
+                      f"{ratio:.2f}" if ratio and name not in (TRUE, BARE) else NOTHING]
+        cells += [show_last(windows.get(name)), show_last(stops.get(name)),
+                  ratios.show(over(NAMESPACE, name) or over(SUBREAPER, name)) if name not in (TRUE, BARE) else NOTHING]
+        result.rows.append(cells)
+        result.data.append({"init": name, "pid1_ns": middle.get((NAMESPACE, name)), "plain_ns":
+                            middle.get((SUBREAPER, name)), "pid1_over_true_ns": over(NAMESPACE, name),
+                            "plain_over_true_ns": over(SUBREAPER, name), "pid1_times_bare": times_bare(NAMESPACE, name),
+                            "plain_times_bare": times_bare(SUBREAPER, name), "to_mask_ns": windows.get(name),
+                            "stop_ns": stops.get(name)})
+    result.notes += [
+        f"medians; each is started by posix_spawn(3) from the harness, which copies no memory; that, and the new PID "
+        f"namespace ({format_time(namespace_cost)}), is in true alone as well, so that 'over true' has neither; / bare "
+        "python is that over the whole of python3 -IS -c pass, less the namespace",
+        "plain: not PID 1, with TINI_VERBOSITY=0, so that nobody looks whether it is a subreaper in order to warn",
+        "to mask: from the exec until SIGTERM is blocked or caught, before which PID 1 loses it (pid_namespaces(7)); seen "
+        "by polling /proc every 50 us or so, so that the smallest are upper bounds",
+        "SIGTERM to exit: the main child is sleep, which SIGTERM ends; never: it was still there after a second"]
+    note_noise(result, "time over true", [ratios.noise])
+
+
+def show_last(values: Optional[list]) -> str:
+    """The median, or how often it never came."""
+    if not values:
+        return NOTHING
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return "never" if not known else f"never ({len(values) - len(known)} of {len(values)})"
+    return format_time(median(known))
+
+
