@@ -287,10 +287,10 @@ class Terminal:
         os.close(self.master)
         os.close(self.slave)
 
-    def start(self, argv: Sequence, mode: str = "", **popen) -> Running:
-        """Start a program as the leader of a session that has this terminal."""
+    def start(self, argv: Sequence, mode: str = "", controlling: bool = True, **popen) -> Running:
+        """Start a program as the leader of a session; the terminal becomes that session's unless told otherwise."""
         return Running(argv, mode, stdin=self.slave, stdout=self.slave, stderr=self.slave,
-                       preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), **popen)
+                       preexec_fn=(lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)) if controlling else None, **popen)
 
     def type(self, keys: bytes) -> None:
         """Type keys."""

@@ -1,0 +1,213 @@
+"""The terminal: the main child is in its foreground, keys reach the main child alone, and job control works."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import signal
+from collections.abc import Sequence
+
+import pytest
+from support import DEADLINE, Init, Running, Terminal, children_of, python, read_stat, shell
+
+# Says whether it is in the foreground, then each signal that it gets, and ends at SIGTERM.
+LISTENER = """
+import os, signal
+waited = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+signal.pthread_sigmask(signal.SIG_BLOCK, waited)
+os.write(1, b"foreground %s\\n" % str(os.tcgetpgrp(0) == os.getpgrp()).encode())
+number = 0
+while number != signal.SIGTERM:
+    number = int(signal.sigwait(waited))
+    os.write(1, b"<%d>\\n" % number)
+"""
+# Leads the session and keeps the foreground: its argv runs in a process group of its own, so in the background.
+BACKGROUND = """
+import os, sys
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    os.execv(sys.argv[1], sys.argv[1:])
+os.waitpid(child, 0)
+os.write(1, b"leader foreground %s\\n" % str(os.tcgetpgrp(0) == os.getpgrp()).encode())
+"""
+# Runs its argv in the foreground, as a shell runs a job, and says whether that had it in the end.
+FOREGROUND = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTTOU})
+    os.execv(sys.argv[1], sys.argv[1:])
+os.waitpid(child, 0)
+os.write(1, b"given back %s\\n" % str(os.tcgetpgrp(0) == child).encode())
+"""
+# Says that it runs, and ends by whatever signal comes first.
+UNTIL_SIGNAL = "import os, signal; os.write(1, b'running\\n'); signal.pause()"
+PLAIN = {"PATH": os.environ["PATH"], "PS1": "next> ", "TERM": "dumb", "HOME": "/"}
+SHELLS = {"sh": ["-i"], "bash": ["--norc", "--noprofile", "-i"], "zsh": ["-f", "-i"]}
+
+
+@pytest.fixture(params=["pid1 inner", "pid1 outer", "subreaper outer"])
+def place(request: pytest.FixtureRequest, namespaces: bool) -> list[str]:
+    """The mode, and where the session with the terminal begins: in the namespace, as in a container, or outside."""
+    if request.param.startswith("pid1") and not namespaces:
+        pytest.skip("no PID namespaces can be made here")
+    return request.param.split()
+
+
+@pytest.fixture
+def mode(place: list[str]) -> str:
+    return place[0]
+
+
+@pytest.fixture
+def session(place: list[str]) -> str:
+    return place[1]
+
+
+def start(init: Init, session: str, terminal: Terminal, command: Sequence[str], options: Sequence[str] = (),
+          **popen) -> Running:
+    """Start pyinit at a terminal."""
+    inside = ["setsid", "--ctty"] if session == "inner" else []
+    return terminal.start(init.argv(command, options, inside), init.mode, controlling=not inside, **popen)
+
+
+def last_descendant(pid: int) -> int:
+    """The end of a line of only children."""
+    while children_of(pid):
+        pid = children_of(pid)[0]
+    return pid
+
+
+def test_foreground_is_handed_over(any_init: Init, session: str) -> None:
+    with Terminal() as terminal, start(any_init, session, terminal, python(LISTENER)) as running:
+        terminal.read_until(b"foreground True\r\n")
+        if session == "outer":  # else its number is that of a session that is not the terminal's here
+            assert terminal.foreground() == int(read_stat(running.main_child)[2])
+        running.send(signal.SIGTERM)
+        terminal.read_until(b"<15>\r\n")
+        assert running.process.wait(DEADLINE) == 0
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("options", [[], ["-g"]], ids=["child", "group"])
+def test_keys_reach_the_main_child_once(init: Init, session: str, options: list[str]) -> None:
+    """Ctrl-C goes to the foreground group, which pyinit is not in: one signal, and not one more that is forwarded."""
+    with Terminal() as terminal, start(init, session, terminal, python(LISTENER), options) as running:
+        terminal.read_until(b"foreground True\r\n")
+        for key, number in ((b"\x03", signal.SIGINT), (b"\x1c", signal.SIGQUIT), (b"\x1a", signal.SIGTSTP)):
+            terminal.type(key)
+            terminal.read_until(b"<%d>\r\n" % number)
+            # What pyinit had got itself, earlier, would be forwarded before this.
+            running.send(signal.SIGRTMAX)
+            assert terminal.read_until(b"<64>\r\n").count(b"<") == 1
+        running.send(signal.SIGTERM)
+        terminal.read_until(b"<15>\r\n")
+        assert running.process.wait(DEADLINE) == 0
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_job_control(any_init: Init, session: str, name: str) -> None:
+    """An interactive shell has nothing to complain of; Ctrl-Z stops its job, `fg` lets it go on, Ctrl-C ends it."""
+    if not shutil.which(name):
+        pytest.skip(f"no {name}")
+    with Terminal() as terminal, start(any_init, session, terminal, [name, *SHELLS[name]], env=PLAIN) as running:
+        seen = terminal.read_until(b"next> ")
+        terminal.type(b"echo started; cat\n")
+        seen += terminal.read_until(b"started\r\n")
+        terminal.type(b"one\n")
+        seen += terminal.read_until(b"one\r\none\r\n")
+        terminal.type(b"\x1a")
+        seen += terminal.read_until(b"next> ")
+        terminal.type(b"jobs; echo listed\n")
+        jobs = terminal.read_until(b"\nlisted\r\n")
+        assert b"topped" in jobs or b"uspended" in jobs, jobs
+        terminal.type(b"fg\n")
+        terminal.read_until(b"cat")
+        terminal.type(b"two\n")
+        terminal.read_until(b"two\r\ntwo\r\n")
+        terminal.type(b"\x03")
+        terminal.read_until(b"next> ")
+        terminal.type(b"exit 45\n")
+        assert running.process.wait(DEADLINE) == 45
+        assert not [word for word in (b"job control", b"tty", b"arning", b"ioctl") if word in seen], seen
+
+
+def test_job_control_needs_the_foreground(launcher: str) -> None:
+    """The test above can fail: an interactive shell in a session without the terminal complains."""
+    with Terminal() as terminal, terminal.start(["/bin/sh", "-i"], controlling=False, env=PLAIN):
+        assert b"job control" in terminal.read_until(b"next> ")
+
+
+def test_foreground_is_not_stolen(any_init: Init) -> None:
+    """In the background pyinit leaves the foreground to whoever has it."""
+    argv = any_init.argv(python(LISTENER))
+    with Terminal() as terminal, terminal.start(python(BACKGROUND, shutil.which(argv[0]), *argv[1:])) as running:
+        terminal.read_until(b"foreground False\r\n")
+        assert terminal.foreground() == running.process.pid
+        os.kill(last_descendant(running.process.pid), signal.SIGTERM)
+        terminal.read_until(b"leader foreground True\r\n")
+        assert running.process.wait(DEADLINE) == 0
+
+
+def test_foreground_is_given_back(launcher: str) -> None:
+    """In the end it is pyinit's own group again, which is what whoever runs it as a job expects.
+
+    A PID 1 whose group is of an outer namespace has no number for that group.
+    """
+    argv = Init("subreaper", [launcher]).argv(shell("exit 3"))
+    with Terminal() as terminal, terminal.start(python(FOREGROUND, *argv)) as running:
+        terminal.read_until(b"given back True\r\n")
+        assert running.process.wait(DEADLINE) == 0
+
+
+@pytest.mark.parametrize("name", ["sh", "bash"])
+def test_job_of_an_interactive_shell(any_init: Init, name: str) -> None:
+    """pyinit as a job: its main child reads the terminal, and afterwards the shell does again."""
+    job = shlex.join(any_init.argv(shell('read line; echo "got <$line>"; exit 7')))
+    if not shutil.which(name):
+        pytest.skip(f"no {name}")
+    with Terminal() as terminal, terminal.start([shutil.which(name), *SHELLS[name]], env=PLAIN) as running:
+        for _ in range(2):
+            terminal.read_until(b"next> ")
+            terminal.type(job.encode() + b"; echo code=$?\n")
+            terminal.type(b"typed\n")
+            terminal.read_until(b"got <typed>\r\n")
+            terminal.read_until(b"code=7\r\n")
+        terminal.read_until(b"next> ")
+        terminal.type(b"exit 9\n")
+        assert running.process.wait(DEADLINE) == 9
+
+
+def test_hangup(init: Init, session: str) -> None:
+    """When the terminal goes, the main child gets SIGHUP, tty_ioctl(4)."""
+    terminal = Terminal()
+    with start(init, session, terminal, python(UNTIL_SIGNAL)) as running:
+        try:
+            terminal.read_until(b"running\r\n")
+        finally:
+            terminal.__exit__()
+        assert running.process.wait(DEADLINE) in (128 + signal.SIGHUP, -signal.SIGHUP)
+
+
+def test_messages_from_the_background(any_init: Init, session: str) -> None:
+    """With `stty tostop` a background process is stopped by its own output: not pyinit, which ignores SIGTTOU."""
+    command = shell("stty tostop; (true &); read line; exit 3")
+    with Terminal() as terminal, start(any_init, session, terminal, command, ["-w"]) as running:
+        terminal.read_until(b"reaped zombie process")
+        terminal.type(b"\n")
+        assert running.process.wait(DEADLINE) == 3
+
+
+def test_terminal_that_is_not_stdin(init: Init, session: str) -> None:
+    """stdin is no terminal: the foreground is left alone, and the main child is not in it."""
+    command = python("import os; print('foreground', os.tcgetpgrp(1) == os.getpgrp())")
+    inside = ["setsid", "--ctty"] if session == "inner" else []
+    argv = init.argv(shell('exec "$@" </dev/null', *init.program, "-s", "--", *command), inside=inside)
+    with Terminal() as terminal, terminal.start(argv, init.mode, controlling=not inside) as running:
+        terminal.read_until(b"foreground False\r\n")
+        assert running.process.wait(DEADLINE) == 0
