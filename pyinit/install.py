@@ -42,7 +42,7 @@ main(ENTRY_MASK, {name!r})
 FAILURE = """\
 try:
     posix.write(2, ("pyinit: cannot load %s: %s; expected the file that pyinit-install wrote beside the launcher, for "
-                    "{implementation}\\n" % ({bundle!r}, error)).encode("utf-8", "surrogateescape"))
+                    "{implementation}\\n" % ({bundle!r}, str(error) or repr(error))).encode("utf-8", "surrogateescape"))
 finally:
     posix._exit(1)
 """
