@@ -1,0 +1,137 @@
+"""The command line and the environment, as tables: what is read, and what is refused."""
+
+from __future__ import annotations
+
+import pytest
+from pyinit.options import Options, UsageError
+from pyinit.personalities import native
+
+C = ["command"]
+READ = [
+    (["command"], {"command": C}),
+    (["--", "command"], {"command": C}),
+    (["command", "-s", "--", "-x"], {"command": ["command", "-s", "--", "-x"]}),
+    (["--", "-s"], {"command": ["-s"]}),
+    (["--", "--", "command"], {"command": ["--", "command"]}),
+    (["-", "x"], {"command": ["-", "x"]}),
+    (["", "x"], {"command": ["", "x"]}),
+    (["-s", *C], {"command": C, "subreaper": True}),
+    (["--subreaper", *C], {"command": C, "subreaper": True}),
+    (["-g", *C], {"command": C, "group": True}),
+    (["--group", *C], {"command": C, "group": True}),
+    (["-w", *C], {"command": C, "warn_on_reap": True}),
+    (["--warn-on-reap", *C], {"command": C, "warn_on_reap": True}),
+    (["-v", *C], {"command": C, "verbosity": 2}),
+    (["-vvv", *C], {"command": C, "verbosity": 4}),
+    (["-v", "--verbose", *C], {"command": C, "verbosity": 3}),
+    (["-sgwv", *C], {"command": C, "subreaper": True, "group": True, "warn_on_reap": True, "verbosity": 2}),
+    (["-p", "TERM", *C], {"command": C, "parent_death_signal": 15}),
+    (["-pTERM", *C], {"command": C, "parent_death_signal": 15}),
+    (["-sp", "9", *C], {"command": C, "parent_death_signal": 9, "subreaper": True}),
+    (["-sp9", *C], {"command": C, "parent_death_signal": 9, "subreaper": True}),
+    (["--parent-death-signal", "RTMIN+1", *C], {"command": C, "parent_death_signal": 35}),
+    (["--parent-death-signal=hup", *C], {"command": C, "parent_death_signal": 1}),
+    (["-p", "1", "-p", "2", *C], {"command": C, "parent_death_signal": 2}),
+    (["-e", "0", "-e", "255", "-e7", "--remap-exit", "8", "--remap-exit=9", *C],
+     {"command": C, "remap_exit": {0, 255, 7, 8, 9}}),
+    (["--pause"], {"pause": True}),
+    (["--pause", "-vv"], {"pause": True, "verbosity": 3}),
+    (["--pause", "--"], {"pause": True}),
+    (["-h"], {"show": "help"}),
+    (["--help"], {"show": "help"}),
+    (["--version"], {"show": "version"}),
+    (["-l"], {"show": "license"}),
+    (["--license"], {"show": "license"}),
+    (["-h", "command"], {"show": "help", "command": C}),
+    (["-sh"], {"show": "help", "subreaper": True}),
+]
+ENVIRONMENTS = [
+    ({"TINI_SUBREAPER": ""}, {"subreaper": True}),
+    ({"TINI_SUBREAPER": "0"}, {"subreaper": True}),
+    ({"PYINIT_SUBREAPER": ""}, {"subreaper": True}),
+    ({"TINI_KILL_PROCESS_GROUP": "1"}, {"group": True}),
+    ({"PYINIT_KILL_PROCESS_GROUP": ""}, {"group": True}),
+    ({"TINI_VERBOSITY": "3"}, {"verbosity": 3}),
+    ({"PYINIT_VERBOSITY": "0"}, {"verbosity": 0}),
+    ({"TINI_VERBOSITY": "3", "PYINIT_VERBOSITY": "1"}, {"verbosity": 1}),
+    ({"TINI_VERBOSITY": ""}, {}),
+    ({"SUBREAPER": "1", "TINI_subreaper": "1", "XTINI_SUBREAPER": "1", "PYINIT": "1"}, {}),
+]
+REFUSED = [
+    ([], "no command"),
+    (["--"], "no command"),
+    (["-s"], "no command"),
+    (["-x", *C], "'x'"),
+    (["-sx", *C], "'x'"),
+    (["-S", *C], "'S'"),
+    (["-V", *C], "'V'"),
+    (["-P"], "'P'"),
+    (["-é", *C], "'é'"),
+    (["-\udcff", *C], "'\udcff'"),
+    (["-1", *C], "'1'"),
+    (["--unknown", *C], "--unknown"),
+    (["---", *C], "---"),
+    (["--=x", *C], ""),
+    (["--subreaper=yes", *C], "--subreaper"),
+    (["--help=", *C], "--help"),
+    (["-p"], "'p'"),
+    (["-p", "NOSUCH", *C], "NOSUCH"),
+    (["-p", "", *C], "signal"),
+    (["-p", "0", *C], "0"),
+    (["-p", "65", *C], "65"),
+    (["--parent-death-signal"], "--parent-death-signal"),
+    (["--parent-death-signal=", *C], "signal"),
+    (["-e"], "'e'"),
+    (["-e", "256", *C], "256"),
+    (["-e", "-1", *C], "-1"),
+    (["-e", "x", *C], "x"),
+    (["-e", "", *C], "0 to 255"),
+    (["-e", "1x", *C], "1x"),
+    (["-e", "٣", *C], "٣"),
+    (["-e", "1" * 5000, *C], "0 to 255"),
+    (["-ex", *C], "x"),
+    (["--remap-exit"], "--remap-exit"),
+    (["--remap-exit=", *C], "0 to 255"),
+    (["--pause", "command"], "command"),
+]
+REFUSED_ENVIRONMENTS = [({name: value}, name) for name in ("TINI_VERBOSITY", "PYINIT_VERBOSITY")
+                        for value in ("x", "-1", "10", "1.5", " 1", "٣", "\udcff", "1" * 5000)]
+
+
+def read(arguments: list[str], environment: dict[str, str]) -> dict:
+    """All that a command line and an environment ask for, by name."""
+    block = {name.encode(): value.encode("utf-8", "surrogateescape") for name, value in environment.items()}
+    return fields(native.parse(list(arguments), block, "pyinit"))
+
+
+def fields(options: Options) -> dict:
+    return {name: getattr(options, name) for name in Options.__slots__}
+
+
+@pytest.mark.parametrize("arguments, expected", READ, ids=str)
+def test_command_lines_that_are_read(arguments: list[str], expected: dict) -> None:
+    assert read(arguments, {}) == fields(Options(**expected))
+
+
+@pytest.mark.parametrize("environment, expected", ENVIRONMENTS, ids=ascii)
+def test_environments_that_are_read(environment: dict[str, str], expected: dict) -> None:
+    assert read(C, environment) == fields(Options(command=C, **expected))
+
+
+def test_command_line_adds_to_the_environment() -> None:
+    options = read(["-v", *C], {"TINI_VERBOSITY": "2", "TINI_SUBREAPER": ""})
+    assert (options["verbosity"], options["subreaper"], options["command"]) == (3, True, C)
+
+
+@pytest.mark.parametrize("arguments, word", REFUSED, ids=lambda value: ascii(value)[:40])
+def test_command_lines_that_are_refused(arguments: list[str], word: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        read(arguments, {})
+    assert word in str(refusal.value).partition("\n")[0]
+
+
+@pytest.mark.parametrize("environment, name", REFUSED_ENVIRONMENTS, ids=lambda value: ascii(value)[:40])
+def test_environments_that_are_refused(environment: dict[str, str], name: str) -> None:
+    with pytest.raises(UsageError) as refusal:
+        read(C, environment)
+    assert name in str(refusal.value).partition("\n")[0]
