@@ -1,0 +1,240 @@
+"""The launcher, wherever it lies and however it is called; and what the installer refuses."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from support import DEADLINE, PYTHON, ROOT, Init, Result, find_pythons, run, shell, version_of
+
+MOUNT = ["/usr/bin/unshare", "--mount", *(["--user", "--map-root-user"] if os.geteuid() else [])]
+OTHERS = [path for version, path in find_pythons().items() if version[:4] != (version_of(PYTHON) or "")[:4]]
+
+
+def install(*arguments: object, **popen) -> Result:
+    """Run the installer's command line; it is no part of the init, and a traceback is none of its messages either."""
+    return run([PYTHON, "-m", "pyinit.install", *arguments], **popen)
+
+
+def check(launcher: object) -> None:
+    """The launcher runs a command."""
+    assert run([launcher, "-s", "--", *shell("echo works; exit 41")]) == (41, b"works\n", b"")
+
+
+@pytest.mark.core
+def test_files_that_are_written(tmp_path: Path) -> None:
+    assert install(tmp_path / "init") == (0, f"{tmp_path}/init\n{tmp_path}/init.pyc\n".encode(), b"")
+    assert sorted(os.listdir(tmp_path)) == ["init", "init.pyc"]
+    assert oct((tmp_path / "init").stat().st_mode)[-3:] == "755"
+    assert oct((tmp_path / "init.pyc").stat().st_mode)[-3:] == "644"
+    lines = (tmp_path / "init").read_text().splitlines()
+    interpreter, _, flags = lines[0].partition(" ")
+    assert interpreter.startswith("#!/") and flags.startswith("-IS")
+    assert "pthread_sigmask" in lines[1], "signals are blocked in the first statement"
+    check(tmp_path / "init")
+
+
+def test_relative_path(tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert install("init", cwd=tmp_path, env=environment).code == 0
+    check(tmp_path / "init")
+
+
+@pytest.mark.parametrize("name", ["with space", "quote'\"", "new\nline", "brace{}", "back\\slash", "per%cent", "é",
+                                  os.fsdecode(b"bytes\xff")], ids=ascii)
+def test_any_path(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    assert install(folder / name).code == 0
+    check(folder / name)
+    assert run([folder / name, "--version"]).out.startswith(b"pyinit ")
+
+
+def test_installed_over_another(tmp_path: Path) -> None:
+    (tmp_path / "init").write_text("something else")
+    for _ in range(2):
+        assert install(tmp_path / "init").code == 0
+        check(tmp_path / "init")
+
+
+def test_installed_over_one_that_runs(tmp_path: Path) -> None:
+    assert install(tmp_path / "init").code == 0
+    with Init("subreaper", [str(tmp_path / "init")]).start(shell("echo ready; read x; exit 5")) as running:
+        running.expect("ready")
+        assert install(tmp_path / "init").code == 0
+        assert running.finish().code == 5
+    check(tmp_path / "init")
+
+
+def test_same_bytes_each_time(tmp_path: Path) -> None:
+    """What is written depends on the interpreter and the destination alone."""
+    assert install(tmp_path / "init").code == 0
+    first = (tmp_path / "init").read_bytes(), (tmp_path / "init.pyc").read_bytes()
+    for seed in ("1", "2"):
+        assert install(tmp_path / "init", env={"PYTHONHASHSEED": seed, "LANG": "C"}).code == 0
+        assert ((tmp_path / "init").read_bytes(), (tmp_path / "init.pyc").read_bytes()) == first
+
+
+def test_symlink(launcher: str, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(launcher)
+    (tmp_path / "link2").symlink_to("link")
+    check(tmp_path / "link2")
+    os.link(launcher, f"{launcher}-hard")
+    try:
+        check(f"{launcher}-hard")
+    finally:
+        os.unlink(f"{launcher}-hard")
+
+
+def test_found_by_path(launcher: str) -> None:
+    folder = os.path.dirname(launcher)
+    result = run(["/usr/bin/env", "pyinit", "-s", "--", *shell("exit 6")], env={"PATH": f"{folder}:/usr/bin:/bin"})
+    assert result == (6, b"", b"")
+
+
+@pytest.mark.core
+def test_read_only_bind_mount(mode: str, launcher: str, namespaces: bool) -> None:
+    """As podman's `--init` and Kubernetes' mounts have it: each file mounted by itself, read-only."""
+    if not namespaces:
+        pytest.skip("no mount namespaces can be made here")
+    script = """
+for file in "$0" "$0.pyc"; do
+    mount --bind "$file" "$file" && mount -o remount,bind,ro "$file" && ! touch "$file" 2>/dev/null || exit 99
+done
+exec "$@"
+"""
+    result = Init(mode, [launcher]).run(shell("exit 44"), inside=[*MOUNT, "/bin/sh", "-c", script, launcher])
+    assert result == (44, b"", b"")
+
+
+def test_no_write_beside_the_launcher(launcher: str) -> None:
+    """No cache of compiled files, nor anything else, comes to be."""
+    before = sorted(os.listdir(os.path.dirname(launcher)))
+    check(launcher)
+    run([launcher, "--help"])
+    assert sorted(os.listdir(os.path.dirname(launcher))) == before
+
+
+def break_bundle(launcher: Path, how: str) -> None:
+    """Make the compiled package one that cannot be loaded."""
+    bundle = Path(f"{launcher}.pyc")
+    content = bundle.read_bytes()
+    if how == "missing":
+        bundle.unlink()
+    elif how == "empty":
+        bundle.write_bytes(b"")
+    elif how == "cut":
+        bundle.write_bytes(content[:len(content) // 2])
+    elif how == "header only":
+        bundle.write_bytes(content[:16])
+    elif how == "garbage":
+        bundle.write_bytes(content[:16] + os.urandom(3000))
+    elif how == "folder":
+        bundle.unlink()
+        bundle.mkdir()
+    else:
+        bundle.write_bytes(b"\x00\x00\r\n" + content[4:])
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("how", ["missing", "empty", "cut", "header only", "folder", "other version"])
+def test_bundle_that_cannot_be_loaded(mode: str, tmp_path: Path, how: str) -> None:
+    """One clear line and exit code 1."""
+    assert install(tmp_path / "init").code == 0
+    break_bundle(tmp_path / "init", how)
+    result = Init(mode, [str(tmp_path / "init")]).run(["true"])
+    message = result.err.decode()
+    assert (result.code, result.out, message.count("\n")) == (1, b"", 1), message
+    assert message.startswith("pyinit: ") and f"{tmp_path}/init.pyc" in message and "pyinit-install" in message
+
+
+def test_bundle_of_another_python(tmp_path: Path) -> None:
+    if not OTHERS:
+        pytest.skip("no second version of Python on this machine")
+    assert install(tmp_path / "init").code == install("--python", OTHERS[0], tmp_path / "other").code == 0
+    shutil.copy(tmp_path / "other.pyc", tmp_path / "init.pyc")
+    result = run([tmp_path / "init", "-s", "--", "true"])
+    assert result.code == 1 and result.err.startswith(b"pyinit: ") and result.err.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("python", OTHERS)
+def test_another_python(tmp_path: Path, python: str) -> None:
+    """The interpreter that runs a launcher need not be the one that installs it."""
+    assert install("--python", python, tmp_path / "init").code == 0
+    assert (tmp_path / "init").read_text().startswith(f"#!{os.path.dirname(python)}/")
+    check(tmp_path / "init")
+
+
+def test_virtual_environment(tmp_path: Path) -> None:
+    """From within one, the launcher runs the interpreter behind it and outlives it."""
+    subprocess.run([PYTHON, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, timeout=DEADLINE * 4)
+    result = run([tmp_path / "venv/bin/python", "-m", "pyinit.install", tmp_path / "init"])
+    assert result.code == 0, result
+    shutil.rmtree(tmp_path / "venv")
+    check(tmp_path / "init")
+
+
+def test_folder_as_destination(tmp_path: Path) -> None:
+    refuse(f"{tmp_path}: is a directory", tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def refuse(words: str, *arguments: object) -> None:
+    """The installer refuses in one line, with exit code 1, and leaves nothing behind."""
+    result = install(*arguments)
+    message = result.err.decode()
+    assert (result.code, result.out, message.count("\n")) == (1, b"", 1), message
+    assert message.startswith("pyinit-install: ") and words in message, message
+
+
+def test_destination_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    refuse("No such file or directory", tmp_path / "missing" / "init")
+    refuse("Not a directory", tmp_path / "file" / "init")
+    refuse("/proc/init", "/proc/init")
+    refuse("File name too long", tmp_path / ("x" * 300))
+    (tmp_path / "init.pyc").mkdir()
+    refuse("init.pyc", tmp_path / "init")
+    assert sorted(os.listdir(tmp_path)) == ["file", "init.pyc"]
+
+
+def test_python_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "script").write_text("no program\n")
+    for python in ("/bin/true", "/bin/false", "/bin/cat", "/no/such/python", str(tmp_path),
+                   str(tmp_path / "script"), ""):
+        refuse(python or "", "--python", python, tmp_path / "init")
+    assert os.listdir(tmp_path) == ["script"]
+
+
+def test_python_that_is_too_old(tmp_path: Path) -> None:
+    old = [str(path) for path in Path.home().glob(".pyenv/versions/*/bin/python")
+           if path.parts[-3].startswith(("2.", "3.6", "3.7", "3.8"))]
+    if not old:
+        pytest.skip("no Python before 3.9 on this machine")
+    for python in old:
+        refuse("3.9", "--python", python, tmp_path / "init")
+    assert os.listdir(tmp_path) == []
+
+
+def test_python_at_a_path_that_no_shebang_takes(tmp_path: Path) -> None:
+    """execve(2): it is cut at white space and at a length."""
+    for name in ("with space", "x" * 120):
+        (tmp_path / name).mkdir()
+        wrapper = tmp_path / name / "python"
+        wrapper.write_text(f'#!/bin/sh\nexec "{PYTHON}" "$@"\n')
+        wrapper.chmod(0o755)
+        result = install("--python", wrapper, tmp_path / "init")
+        # Refused, or resolved to an interpreter at a better path: never a launcher that does not start.
+        if result.code == 0:
+            check(tmp_path / "init")
+        else:
+            assert (result.code, result.err.count(b"\n")) == (1, 1), result
+
+
+@pytest.mark.parametrize("arguments", [[], ["a", "b"], ["--unknown", "x"], ["--python"]], ids=str)
+def test_command_lines_that_are_refused(arguments: list[str], tmp_path: Path) -> None:
+    result = install(*arguments)
+    assert result.code == 2 and result.err.startswith(b"usage: "), result
