@@ -66,6 +66,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="within two minutes, and so with more noise")
     parser.add_argument("--init", action="append", default=[], metavar="NAME='CMD ...'",
                         help="one more init: the main child's command is put behind CMD (may be repeated)")
+    parser.add_argument("--pause", action="append", default=[], metavar="NAME='CMD ...'",
+                        help="one more pause: an init without a main child (may be repeated)")
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     parser.add_argument("--svg", metavar="DIR", help="write the latency curves to DIR")
     parser.add_argument("--only", metavar="NAME,...", help="only these inits, of those that are found")
@@ -80,7 +82,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run_experiments(options: argparse.Namespace, progress: Progress) -> int:
     """Run the experiments and print each as soon as it is done; return the exit code."""
     began = time.monotonic()
-    with open_bench(options.quick, options.init, options.no_trace, progress) as (bench, why_not):
+    with open_bench(options.quick, list_extra(options), options.no_trace, progress) as (bench, why_not):
         select_inits(bench, options.only)
         head = describe(bench, why_not)
         print(render_head(head), flush=True)
@@ -97,6 +99,11 @@ def run_experiments(options: argparse.Namespace, progress: Progress) -> int:
     return 0
 
 
+def list_extra(options: argparse.Namespace) -> list[tuple[str, str]]:
+    """The user's own inits and pauses, each with its kind."""
+    return [(text, inits.INIT) for text in options.init] + [(text, inits.PAUSE) for text in options.pause]
+
+
 def run_one(name: str, bench: Bench) -> Result:
     """One experiment, with a warning if the machine's host took CPU from it."""
     steal = machine.StealWatch()
@@ -107,12 +114,12 @@ def run_one(name: str, bench: Bench) -> Result:
 
 
 @contextmanager
-def open_bench(quick: bool, extra: Sequence[str], no_trace: bool, progress: Progress) -> Iterator[tuple[Bench, str]]:
+def open_bench(quick: bool, extra: Sequence[tuple[str, str]], no_trace: bool, progress: Progress) -> Iterator[tuple[Bench, str]]:
     """Everything that experiments need, and why there are no tracepoints; all of it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="pyinit-benchmarks-") as folder:
         launcher = write_launcher(folder)
         os.mkdir(f"{folder}/services")
-        found = inits.find_inits(launcher, f"{folder}/services", list(extra))
+        found = inits.find_inits(launcher, f"{folder}/services", extra)
         generator = generators.build(folder)
         mode = namespaces.find_mode()
         tracer, why_not = (None, "--no-trace") if no_trace else tracing.open_tracer()
@@ -204,13 +211,14 @@ def run_storm(arguments: Sequence[str], progress: Progress) -> int:
         epilog="The exit code is 1 if a zombie is left or the main child's exit code is lost.")
     parser.add_argument("--init", metavar="'CMD ...'", help="the init; the main child's command is put behind it "
                                                             "(default: this checkout's pyinit)")
+    parser.add_argument("--pause", action="store_true", help="it is a pause: an init without a main child")
     parser.add_argument("--rate", type=float, default=1000, help="orphans a second; 0: as many as can be made")
     parser.add_argument("--seconds", type=float, default=10)
     options = parser.parse_args(arguments)
     if not (0 <= options.rate <= 1e6 and 0 < options.seconds <= 86400):
         parser.error("expected a --rate from 0 to 1000000 and --seconds above 0")
-    extra = [f"chosen={options.init}"] if options.init else []
+    extra = [(f"chosen={options.init}", inits.PAUSE if options.pause else inits.INIT)] if options.init else []
     with open_bench(False, extra, False, progress) as (bench, _):
-        name = "chosen" if options.init else "pyinit"
+        name = "chosen" if options.init else "pyinit --pause" if options.pause else "pyinit"
         init = next(init for init in bench.inits if init.name == name)
         return storm_command.run(bench, init, options.rate, options.seconds)

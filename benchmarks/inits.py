@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Optional, Sequence
 
 # Kinds: an INIT runs a main child, whose argv is put behind its command; a PAUSE has none and reaps; a SUPERVISOR has
 # none of the harness's either; a SLEEPER stands for a pause that does not reap.
@@ -57,19 +57,19 @@ class Init:
         return Init(name, self.kind, command, self.group, self.version, self.own)
 
 
-def find_inits(launcher: str, folder: str, extra: list[str]) -> list[Init]:
-    """The inits of the table that are installed, and the user's own, given as NAME='CMD ...'. Raises ValueError."""
+def find_inits(launcher: str, folder: str, extra: Sequence[tuple[str, str]]) -> list[Init]:
+    """The inits of the table that are installed, and the user's own, given as (NAME='CMD ...', kind). Raises ValueError."""
     found = []
     for name, kind, command, group, version in TABLE:
         argv = resolve(command, launcher, folder)
         if argv:
             found.append(Init(name, kind, argv, resolve(group, launcher, folder) or [],
                               ask_version(resolve(version, launcher, folder)), name in OWN))
-    return found + [parse_extra(text) for text in extra]
+    return found + [parse_extra(text, kind) for text, kind in extra]
 
 
-def parse_extra(text: str) -> Init:
-    """An init of the user's from NAME='CMD ...'; the main child's argv is put behind CMD. Raises ValueError."""
+def parse_extra(text: str, kind: str = INIT) -> Init:
+    """An init of the user's from NAME='CMD ...'; a main child's argv is put behind CMD. Raises ValueError."""
     name, sign, command = text.partition("=")
     argv = shlex.split(command)
     if not (sign and name and argv):
@@ -77,7 +77,7 @@ def parse_extra(text: str) -> Init:
     program = find_program(argv[0])
     if program is None:
         raise ValueError(f"--init {text!r}: {argv[0]} was not found; expected a program")
-    return Init(name, INIT, [program, *argv[1:]])
+    return Init(name, kind, [program, *argv[1:]])
 
 
 def resolve(command: str, launcher: str, folder: str) -> Optional[list[str]]:

@@ -15,7 +15,11 @@ from typing import Optional, Sequence
 
 from . import procfs, system
 
-NAMESPACE, SUBREAPER = "PID namespace", "subreaper"
+# PLAIN is no mode of a run: a program that is measured as an ordinary process beside.
+NAMESPACE, SUBREAPER, PLAIN = "PID namespace", "subreaper", "plain process"
+
+# The processes that were started and not yet ended: in SUBREAPER mode, all other children of the harness are orphans.
+ACTIVE: set[int] = set()
 
 # The main child of an init that is to do nothing until it is told with which code to exit.
 WAITING_MAIN = ["/bin/sh", "-c", 'read code || exit 99; exit "$code"']
@@ -33,8 +37,9 @@ class Running:
     from_main  the read end of its stdout, or -1
     """
 
-    def __init__(self, pid: int, to_main: int, from_main: int, helper: Optional[Helper]) -> None:
+    def __init__(self, pid: int, to_main: int, from_main: int, helper: Optional[Helper], mode: str) -> None:
         self.pid = pid
+        self.mode = mode
         self.to_main = to_main
         self.from_main = from_main
         self.helper = helper
@@ -48,16 +53,9 @@ class Running:
 
     def wait(self, patience: float) -> Optional[int]:
         """The exit code once it ends, 128 + N for signal N; None when it still runs after `patience` seconds."""
-        deadline = time.monotonic() + patience
-        while self.status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.status = status
-            elif time.monotonic() > deadline:
-                return None
-            else:
-                time.sleep(0.0005)
-        return read_code(self.status)
+        if self.status is None:
+            self.status = wait_end(self.pid, patience)
+        return None if self.status is None else read_code(self.status)
 
     def end_main(self, code: int, patience: float = 5.0) -> Optional[int]:
         """Have the waiting main child exit with `code`; return the init's own code, or None if it does not end."""
@@ -76,8 +74,9 @@ class Running:
                 os.close(descriptor)
         self.to_main = self.from_main = -1
         if self.status is None:
-            os.kill(self.pid, signal.SIGKILL)
-            self.status = os.waitpid(self.pid, 0)[1]
+            self.status = end(self.pid, self.mode)
+        elif self.mode != NAMESPACE:
+            end_orphans()
 
 
 class Helper:
@@ -90,7 +89,10 @@ class Helper:
 
     def send(self, command: str) -> None:
         """Give a command without waiting for the answer."""
-        os.write(self.commands, command.encode() + b"\n")
+        try:
+            os.write(self.commands, command.encode() + b"\n")
+        except BrokenPipeError:
+            raise StartError("the storm generator has ended") from None
 
     def answered(self) -> bool:
         """Whether the answer is there."""
@@ -119,6 +121,80 @@ class Helper:
             if descriptor >= 0:
                 os.close(descriptor)
         self.commands = self.answers = -1
+
+
+def wait_end(pid: int, patience: float) -> Optional[int]:
+    """The wait status of a child once it ends; None when it still runs after `patience` seconds."""
+    done, status = os.waitpid(pid, os.WNOHANG)
+    if not done:
+        wait_exit(pid, patience)
+        done, status = os.waitpid(pid, os.WNOHANG)
+    if not done:
+        return None
+    ACTIVE.discard(pid)
+    return status
+
+
+def wait_exit(pid: int, patience: float) -> None:
+    """Wait until a child is a zombie, for up to `patience` seconds; at once if the kernel has pidfds, Linux 5.3."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except (AttributeError, OSError):
+        deadline = time.monotonic() + patience
+        while procfs.read_state(pid) not in ("Z", "") and time.monotonic() < deadline:
+            time.sleep(0.0005)
+        return
+    try:
+        select.select([descriptor], [], [], patience)
+    finally:
+        os.close(descriptor)
+
+
+def end(pid: int, mode: str) -> int:
+    """End a child and everything below it, and wait until it is gone; return its wait status."""
+    below = [] if mode == NAMESPACE else list_descendants(pid)
+    os.kill(pid, signal.SIGKILL)
+    status = os.waitpid(pid, 0)[1]
+    ACTIVE.discard(pid)
+    for process in below:
+        kill_if_there(process)
+    if mode != NAMESPACE:
+        end_orphans()
+    return status
+
+
+def list_descendants(pid: int) -> list[int]:
+    """The PIDs of all processes below one."""
+    found: list[int] = []
+    waiting = [pid]
+    while waiting:
+        try:
+            children = procfs.list_children(waiting.pop())
+        except OSError:
+            continue
+        found += children
+        waiting += children
+    return found
+
+
+def end_orphans() -> None:
+    """Without a namespace, what an init leaves behind comes to the harness, which is a subreaper: end it."""
+    for _ in range(1000):  # each round ends one generation
+        orphans = [child for child in procfs.list_children(os.getpid()) if child not in ACTIVE]
+        if not orphans:
+            return
+        for orphan in orphans:
+            kill_if_there(orphan)
+        for orphan in orphans:
+            os.waitpid(orphan, 0)
+
+
+def kill_if_there(pid: int, number: int = signal.SIGKILL) -> None:
+    """A signal to a process that may have ended."""
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
 
 
 def parse_answer(name: str, value: str):
@@ -152,11 +228,12 @@ def start(command: Sequence[str], helper: Sequence[str] = (), join: Sequence[str
         if pid == 0:
             become_init(command, helper, join, mode, main_in, main_out if stdout else null, null,
                         (helper_in, helper_out), fail, process_limit)
+    ACTIVE.add(pid)
     for descriptor in (*child_side, null):
         os.close(descriptor)
     unused = [failed] + ([] if stdout else [from_main]) + ([] if helper else [to_helper, from_helper])
     running = Running(pid, to_main, from_main if stdout else -1,
-                      Helper(to_helper, from_helper, helper[-1]) if helper else None)
+                      Helper(to_helper, from_helper, helper[-1]) if helper else None, mode)
     try:
         problem = os.read(failed, 1000).decode(errors="replace")
     except BaseException:
@@ -241,8 +318,10 @@ def spawn(argv: Sequence[str], mode: str = NAMESPACE, environment: Optional[dict
                (os.POSIX_SPAWN_OPEN, 2, null, os.O_WRONLY, 0)]
     defaults = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
     with own_namespace(mode):
-        return os.posix_spawn(argv[0], list(argv), os.environ if environment is None else environment,
-                              file_actions=actions, setsigmask=(), setsigdef=defaults, setpgroup=0)
+        pid = os.posix_spawn(argv[0], list(argv), os.environ if environment is None else environment,
+                             file_actions=actions, setsigmask=(), setsigdef=defaults, setpgroup=0)
+    ACTIVE.add(pid)
+    return pid
 
 
 def adopted_children(running: Running) -> int:
@@ -261,13 +340,84 @@ def wait_reaped(running: Running, children: int, patience: float = 10.0) -> int:
 
 
 def find_mode() -> str:
-    """What this process is allowed to do: NAMESPACE or SUBREAPER."""
+    """What this process is allowed to do: NAMESPACE or SUBREAPER. It may go on in a child, in a user namespace."""
+    if may_make_namespaces():
+        return NAMESPACE
+    if may_enter_user_namespace():
+        enter_user_namespace()
+        return NAMESPACE
+    system.become_subreaper()  # what an init leaves behind when it is killed comes to the harness, and is ended
+    return SUBREAPER
+
+
+def may_make_namespaces() -> bool:
+    """Whether a PID namespace can be made and left again."""
     try:
         with own_namespace(NAMESPACE):
-            return NAMESPACE
+            return True
     except OSError:
-        system.become_subreaper()  # what an init leaves behind when it is killed comes to the harness, and is ended
-        return SUBREAPER
+        return False
+
+
+def may_enter_user_namespace() -> bool:
+    """Whether enter_user_namespace() would work, tried in a child."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            become_root()
+            inner = os.fork()
+            if inner == 0:
+                system.mount("proc", "/proc", "proc")
+                os._exit(0 if may_make_namespaces() else 1)
+            code = read_code(os.waitpid(inner, 0)[1])
+        except OSError:
+            pass
+        finally:
+            os._exit(code)
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def become_root() -> None:
+    """A user namespace in which this user is root, with mounts and children's PIDs of its own: user_namespaces(7)."""
+    user, group = os.geteuid(), os.getegid()
+    system.unshare(system.CLONE_NEWUSER | system.CLONE_NEWNS | system.CLONE_NEWPID)
+    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
+        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
+            file.write(text)
+
+
+def enter_user_namespace() -> None:
+    """Go on in a child that is root, and PID 1, of namespaces of its own; this process only hands on its exit code.
+
+    Everything that the child starts ends with it, pid_namespaces(7).
+    """
+    sys.stdout.flush()
+    outer = os.getpid()
+    child = os.fork()
+    if child:
+        hand_on(child)
+    system.set_parent_death_signal(signal.SIGTERM)
+    if os.getppid() != outer:
+        os._exit(1)
+    become_root()
+    child = os.fork()
+    if child:
+        hand_on(child)
+    system.set_parent_death_signal(signal.SIGTERM)
+    system.mount("proc", "/proc", "proc")
+
+
+def hand_on(child: int) -> None:
+    """Pass signals on to the child, and exit with its exit code. Does not return."""
+
+    def pass_on(number: int, _frame: object) -> None:
+        kill_if_there(child, number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, pass_on)
+    signal.signal(signal.SIGINT, signal.SIG_IGN if os.isatty(0) else pass_on)  # a terminal sends it to both
+    os._exit(read_code(os.waitpid(child, 0)[1]))
 
 
 assert sys.platform == "linux", "the benchmarks need Linux"

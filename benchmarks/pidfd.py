@@ -122,7 +122,14 @@ def storm(rate: float, count: int, method: str, pool: int = POOL) -> str:
         started = started or time.monotonic_ns() + 5_000_000
         planned = started + int(made * 1e9 / rate) if rate else time.monotonic_ns()
         while time.monotonic_ns() < planned:
-            observer.look(planned - time.monotonic_ns() if len(observer.killed) == len(observer.gone) else 0)
+            if len(observer.killed) == len(observer.gone) and len(ready) < min(pool, count - made):
+                more = make_orphans(1)  # only while nobody is waited for: it would delay the look
+                observer.watch(more)
+                ready += more
+            elif len(observer.killed) == len(observer.gone):
+                observer.look(max(0, planned - time.monotonic_ns()))
+            else:
+                observer.look(0)
         lateness = time.monotonic_ns() - planned
         late += bool(rate) and lateness > 1e9 / rate
         latest = max(latest, lateness if rate else 0)

@@ -69,9 +69,20 @@ def count_zombies(pid: int) -> int:
 
 
 def blocks_or_catches(pid: int, number: int) -> bool:
-    """Whether a signal would reach the process even if it is PID 1: blocked, so that it stays pending, or caught."""
+    """Whether a signal would reach the process even if it is PID 1: blocked, so that it stays pending, or caught.
+
+    Inside sigtimedwait(2) the signals that are waited for are shown as not blocked; the kernel keeps them all the same.
+    """
     status = read_status(pid)
-    return bool((int(status["SigBlk"], 16) | int(status["SigCgt"], 16)) >> (number - 1) & 1)
+    return bool((int(status["SigBlk"], 16) | int(status["SigCgt"], 16)) >> (number - 1) & 1) or waits_for_signal(pid)
+
+
+def waits_for_signal(pid: int) -> bool:
+    """Whether the process is inside sigtimedwait(2), as sigwait(3) and sigwaitinfo(2) are as well."""
+    try:
+        return "sigtimedwait" in read(f"/proc/{pid}/wchan")
+    except OSError:
+        return False
 
 
 def ignores(pid: int, number: int) -> bool:
@@ -97,7 +108,10 @@ def wait_settled(pid: int, quiet: float = 0.02, patience: float = 10.0) -> bool:
             now = read_cpu(pid)
         except OSError:
             return False
-        if now == before and read_state(pid) not in ("R", "D"):
+        state = read_state(pid)
+        if state in ("Z", "X", ""):
+            return False
+        if now == before and state not in ("R", "D"):
             return True
         before = now
         time.sleep(quiet)

@@ -6,7 +6,7 @@ import time
 
 from . import namespaces, procfs
 from .bench import Bench
-from .inits import Init
+from .inits import INIT, Init
 from .percentiles import summarise
 from .report import Result, format_time
 
@@ -34,19 +34,21 @@ def run(bench: Bench, init: Init, rate: float, seconds: float) -> int:
                                 f"p99 {format_time(summarise(storm.latencies)['p99'])}")
         namespaces.wait_reaped(running, before, 5)
         zombies = procfs.count_zombies(running.pid)
-        code = running.end_main(CODE)
+        code = running.end_main(CODE) if init.kind == INIT else CODE
     bench.progress.keep()
-    print_outcome(made, refused, zombies, code, latencies, result)
+    print_outcome(made, refused, zombies, code, latencies, result, init.kind == INIT)
     return int(zombies > 0 or code != CODE or made == 0)
 
 
-def print_outcome(made: int, refused: int, zombies: int, code, latencies: list[int], result: Result) -> None:
+def print_outcome(made: int, refused: int, zombies: int, code, latencies: list[int], result: Result,
+                  has_main: bool) -> None:
     """Say what came of it."""
     summary = summarise(latencies)
     print(f"orphans made: {made:,}; refused: {refused:,}; zombies left: {zombies}")
     print("reap latency: " + ", ".join(f"{name} {format_time(value)}" for name, value in summary.items() if name != "n")
           + f", of {summary['n']:,} measured")
-    print(f"exit code of the main child: {CODE}, of the init: "
-          + ("none: it did not end" if code is None else f"{code}{'' if code == CODE else ': LOST'}"))
+    if has_main:
+        print(f"exit code of the main child: {CODE}, of the init: "
+              + ("none: it did not end" if code is None else f"{code}{'' if code == CODE else ': LOST'}"))
     for warning in result.warnings:
         print(f"WARNING: {warning}")

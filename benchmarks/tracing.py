@@ -18,6 +18,7 @@ CLONES = ("syscalls/sys_exit_clone", "syscalls/sys_exit_clone3", "syscalls/sys_e
 WAITS = ("syscalls/sys_exit_wait4", "syscalls/sys_exit_waitid")
 FIELDS = ("child_pid", "ret", "pid", "sig", "result", "code")
 SIGCHLD = 17
+IGNORED = 1  # signal_generate's result for a signal that the kernel dropped: TRACE_SIGNAL_IGNORED
 
 # Memory for the ring buffers, in bytes: of one CPU at most, and of all together.
 PER_CPU, TOGETHER = 24 << 20, 256 << 20
@@ -87,6 +88,14 @@ class Tracer:
         """Write one of the instance's control files. Raises OSError."""
         with open(f"{self.folder}/{name}", "w", encoding="ascii") as file:
             file.write(text)
+
+    def start_signals(self, number: int, sender: int) -> None:
+        """Record the signals of one kind that one process sends, and what the kernel made of each."""
+        self.write("tracing_on", "0")
+        self.write("trace", "")
+        self.write(f"events/{SIGNAL}/filter", f"sig == {number} && common_pid == {sender}")
+        self.write(f"events/{SIGNAL}/enable", "1")
+        self.write("tracing_on", "1")
 
     def start(self, init: int, storm: str) -> None:
         """Record SIGCHLDs to the init, its waits, and the forks of processes that are named `storm`."""

@@ -8,6 +8,7 @@ import select
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from typing import Optional
 
 from .. import namespaces, procfs
@@ -16,23 +17,37 @@ from ..inits import INIT, Init, find_program
 from ..namespaces import Running, StartError
 from ..percentiles import summarise
 from ..report import NOTHING, Ratios, Result, format_time, note_noise
+from ..tracing import IGNORED
 
 NAME = "forward"
 SIGNALS, QUICK_SIGNALS = 500, 100
 TURNS, QUICK_TURNS = 4, 1
-EARLY, QUICK_EARLY = 200, 20
+EARLY, QUICK_EARLY = 150, 10
 
 STRAIGHT = "no init: straight to it"
 GROUP = " (to the group)"
 EARLY_WINDOW = 0.010  # seconds after the exec within which early signals are sent
-PATIENCE = 0.5  # seconds after which a signal is lost; whether it was is then seen by sending a second one
+MASKED_WINDOW = 0.005  # seconds after the mask was set within which further ones are sent
+PATIENCE, QUICK_PATIENCE = 0.5, 0.3  # seconds after which a signal is lost
+
+
+@dataclass
+class Early:
+    """One early SIGTERM. masked: whether it was sent only after the mask was seen; sent: before and after kill(2)."""
+
+    pid: int
+    masked: bool
+    sent: tuple[int, int]
+    lost: bool
+    dropped: bool  # by the kernel, as the init had not blocked nor caught it
 
 
 def run(bench: Bench) -> Result:
     """Measure both for every init that has a main child, to it alone and to its process group."""
-    result = Result(NAME, "latency from kill(2) to the main child's handler; signals lost in the first "
-                          f"{EARLY_WINDOW * 1000:.0f} ms", ["init", "n", "p50", "p90", "p99", "max", "p50 / best peer",
-                                                            "early sent", "lost before mask", "lost after mask"])
+    result = Result(NAME, "latency from kill(2) to the main child's handler; early signals lost",
+                    ["init", "n", "p50", "p90", "p99", "max", "p50 / best peer",
+                     f"lost in the first {EARLY_WINDOW * 1000:.0f} ms", "of them before mask",
+                     f"lost in {MASKED_WINDOW * 1000:.0f} ms after mask"])
     inits = variants(bench)
     latencies: dict[str, list[int]] = {}
     for init in bench.turns(QUICK_TURNS if bench.quick else TURNS, [straight(), *inits], NAME):
@@ -40,12 +55,27 @@ def run(bench: Bench) -> Result:
             latencies.setdefault(init.name, []).extend(measure_latency(bench, init))
         except StartError as error:
             result.warn(f"{init.name}: {error}")
-    outcomes: dict[str, list[tuple[bool, bool]]] = {}
-    chance = random.Random(1)  # the same moments in each run
-    for init in bench.turns(QUICK_EARLY if bench.quick else EARLY, inits, f"{NAME}: early signals"):
-        outcomes.setdefault(init.name, []).append(send_early(bench, init, chance.random() * EARLY_WINDOW))
-    add_rows(result, inits, latencies, outcomes)
+    add_rows(result, inits, latencies, measure_early(bench, inits))
     return result
+
+
+def measure_early(bench: Bench, inits: list[Init]) -> dict[str, list[Early]]:
+    """Early signals to every init, half of them soon after the exec and half soon after the mask."""
+    outcomes: dict[str, list[Early]] = {}
+    chance = random.Random(1)  # the same moments in each run
+    if bench.tracer:
+        bench.tracer.start_signals(signal.SIGTERM, os.getpid())
+    for init in bench.turns(QUICK_EARLY if bench.quick else EARLY, inits, f"{NAME}: early signals"):
+        for masked, window in ((False, EARLY_WINDOW), (True, MASKED_WINDOW)):
+            early = send_early(bench, init, chance.random() * window, masked)
+            if early:
+                outcomes.setdefault(init.name, []).append(early)
+    if bench.tracer:
+        verdicts = bench.tracer.stop()
+        for early in (one for many in outcomes.values() for one in many):
+            early.dropped = any(event.fields["result"] == IGNORED for event in verdicts if event.fields["pid"] ==
+                                early.pid and early.sent[0] <= event.time <= early.sent[1])
+    return outcomes
 
 
 def variants(bench: Bench) -> list[Init]:
@@ -86,38 +116,35 @@ def read_stamp(running: Running) -> Optional[int]:
     return int.from_bytes(data, sys.byteorder) if len(data) == 8 else None
 
 
-def send_early(bench: Bench, init: Init, delay: float) -> tuple[bool, bool]:
-    """Send SIGTERM `delay` seconds after the exec; return whether the mask was set then, and whether it was lost.
+def send_early(bench: Bench, init: Init, delay: float, masked: bool) -> Optional[Early]:
+    """Send SIGTERM `delay` seconds after the exec, or after the mask was set; None if it never was.
 
     The main child has the default disposition for it, so that the whole ends unless the signal was lost.
     """
+    patience = QUICK_PATIENCE if bench.quick else PATIENCE
     pid = namespaces.spawn([*init.command, find_program("sleep"), "infinity"], bench.mode)
-    instant = time.monotonic() + delay
-    ended = False
     try:
+        if masked and not wait_masked(pid):
+            return None
+        instant = time.monotonic() + delay
         while time.monotonic() < instant:
             pass  # sleeping would be too coarse
-        masked = procfs.blocks_or_catches(pid, signal.SIGTERM)
+        kept = procfs.blocks_or_catches(pid, signal.SIGTERM)
+        before = time.monotonic_ns()
         os.kill(pid, signal.SIGTERM)
-        ended = wait_end(pid, PATIENCE)
-        lost = not ended
-        if lost:
-            os.kill(pid, signal.SIGTERM)
-            ended = wait_end(pid, PATIENCE)
-        return masked, lost
+        sent = (before, time.monotonic_ns())
+        namespaces.wait_exit(pid, patience)
+        return Early(pid, masked, sent, procfs.read_state(pid) != "Z", not kept)
     finally:
-        if not ended:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+        namespaces.end(pid, bench.mode)
 
 
-def wait_end(pid: int, patience: float) -> bool:
-    """Whether the process ends, and is waited for, within `patience` seconds."""
-    deadline = time.monotonic() + patience
+def wait_masked(pid: int) -> bool:
+    """Wait until a SIGTERM would be kept; False if that takes longer than a second."""
+    deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
-        if os.waitpid(pid, os.WNOHANG)[0]:
+        if procfs.blocks_or_catches(pid, signal.SIGTERM):
             return True
-        time.sleep(0.0005)
     return False
 
 
@@ -128,25 +155,28 @@ def add_rows(result: Result, inits: list[Init], latencies: dict, outcomes: dict)
     ratios = Ratios([(init.name, init.own, summaries[init.name]["p50"]) for init in everyone])
     for init in everyone:
         summary, seen = summaries[init.name], outcomes.get(init.name, [])
-        before = [lost for masked, lost in seen if not masked]
-        after = [lost for masked, lost in seen if masked]
+        first = [one for one in seen if not one.masked]
+        after = [one for one in seen if one.masked]
+        dropped = [one for one in first if one.lost and one.dropped]
         result.rows.append([init.name, str(summary["n"]), *(format_time(summary[key])
                                                             for key in ("p50", "p90", "p99", "max")),
-                            ratios.show(summary["p50"]), str(len(seen)) if seen else NOTHING,
-                            show_lost(before), show_lost(after)])
+                            ratios.show(summary["p50"]), show_lost(first),
+                            str(len(dropped)) if first else NOTHING, show_lost(after)])
         result.data.append({"init": init.name, "latency_ns": summary, "p50_ratio": ratios.of(summary["p50"]),
-                            "early": len(seen), "before_mask": len(before), "lost_before_mask": sum(before),
-                            "after_mask": len(after), "lost_after_mask": sum(after)})
+                            "early": len(first), "early_lost": sum(one.lost for one in first),
+                            "early_dropped_by_kernel": len(dropped), "after_mask": len(after),
+                            "after_mask_lost": sum(one.lost for one in after)})
     result.curves["Signal latency to the main child"] = {name: values for name, values in latencies.items() if values}
     result.notes += [
         "the handler reads the clock; the sender's system call and one wakeup are in every row, also in that without "
         "an init",
-        f"lost: {PATIENCE} s later everything still ran; a second SIGTERM then ended it. Before its mask is set no init "
-        "can help it: the kernel drops a signal for PID 1 that is neither blocked nor caught (pid_namespaces(7))",
-        "moments are random and the same in each run; whether the mask was set is read just before the signal is sent"]
+        f"lost: SIGTERM was sent to the init, and {QUICK_PATIENCE} to {PATIENCE} s later everything still ran, though the "
+        "main child has the default disposition for it; moments are random and the same in each run",
+        "before mask: the kernel drops a signal for PID 1 that is neither blocked nor caught (pid_namespaces(7)), "
+        "which no init can help; after mask: the mask was seen to be set before the signal was sent"]
     note_noise(result, "p50", [ratios.noise])
 
 
-def show_lost(lost: list[bool]) -> str:
+def show_lost(sent: list[Early]) -> str:
     """How many were lost, of how many."""
-    return f"{sum(lost)} of {len(lost)}" if lost else NOTHING
+    return f"{sum(one.lost for one in sent)} of {len(sent)}" if sent else NOTHING

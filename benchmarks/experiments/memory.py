@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 
 from .. import namespaces, procfs
@@ -52,9 +51,7 @@ def measure(bench: Bench, init: Init, count: int) -> dict[str, int]:
         return {field: sum(one[field] for one in memory) for field in FIELDS}
     finally:
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        for pid in pids:
-            os.waitpid(pid, 0)
+            namespaces.end(pid, bench.mode)
 
 
 def add_rows(result: Result, inits: list[Init], single: dict, sums: dict) -> None:

@@ -76,7 +76,7 @@ def add_rows(result: Result, load: str, inits: list[Init], storms: dict, noise: 
         mine, summary = storms.get((load, init.name), []), summaries[init.name]
         plan = summarise([value for storm in mine for value in storm.from_plan])
         late = max((late_share(storm.answer) for storm in mine), default=None)
-        rate = [achieved_rate(storm.answer) for storm in mine if "late" in storm.answer]
+        rate = [achieved_rate(storm.answer) for storm in mine if not load.startswith("burst")]
         result.rows.append([load, init.name, f"{summary['n']:,}",
                             *(format_time(summary[f"p{percent:g}"]) for percent in REPORTED),
                             format_time(summary["max"]), ratios["p50"].show(summary["p50"]),

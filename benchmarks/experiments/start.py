@@ -11,7 +11,7 @@ from typing import Optional
 from .. import namespaces, procfs
 from ..bench import Bench
 from ..inits import INIT, Init, find_program
-from ..namespaces import NAMESPACE, SUBREAPER, StartError
+from ..namespaces import NAMESPACE, PLAIN, StartError
 from ..percentiles import median
 from ..report import NOTHING, Ratios, Result, format_time, note_noise
 
@@ -50,7 +50,7 @@ def measure_starts(bench: Bench, inits: list[Init]) -> dict[tuple[str, str], lis
     true = find_program("true") or "/bin/true"
     commands = [(TRUE, [true]), (BARE, [os.path.realpath(sys.executable), "-IS", "-c", "pass"])]
     commands += [(init.name, [*init.command, true]) for init in inits]
-    modes = {NAMESPACE: os.environ, SUBREAPER: PLAIN_ENVIRONMENT}
+    modes = {NAMESPACE: os.environ, PLAIN: PLAIN_ENVIRONMENT}
     if bench.mode != NAMESPACE:
         del modes[NAMESPACE]
     times: dict[tuple[str, str], list[int]] = {}
@@ -70,12 +70,10 @@ def time_run(argv: list[str], mode: str, environment) -> int:
     before = time.monotonic_ns()
     pid = namespaces.spawn(argv, mode, environment)
     try:
-        os.waitpid(pid, 0)
-    except BaseException:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
-    return time.monotonic_ns() - before
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        return time.monotonic_ns() - before
+    finally:
+        namespaces.end(pid, mode)
 
 
 def measure_window(bench: Bench, init: Init) -> Optional[float]:
@@ -89,13 +87,7 @@ def measure_window(bench: Bench, init: Init) -> Optional[float]:
                 return time.monotonic_ns() - began
         return None
     finally:
-        end(pid)
-
-
-def end(pid: int) -> None:
-    """End what spawn() has started."""
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+        namespaces.end(pid, bench.mode)
 
 
 def measure_stop(bench: Bench, init: Init) -> Optional[float]:
@@ -111,7 +103,7 @@ def measure_stop(bench: Bench, init: Init) -> Optional[float]:
 def add_rows(result: Result, bench: Bench, inits: list[Init], starts: dict, windows: dict, stops: dict) -> None:
     """A row for each init, and for true and bare Python alone."""
     middle = {key: median(values) for key, values in starts.items()}
-    namespace_cost = max(0.0, (middle.get((NAMESPACE, TRUE)) or 0) - middle[SUBREAPER, TRUE])
+    namespace_cost = max(0.0, (middle.get((NAMESPACE, TRUE)) or 0) - middle[PLAIN, TRUE])
 
     def over(mode: str, name: str) -> Optional[float]:
         value = middle.get((mode, name))
@@ -122,21 +114,21 @@ def add_rows(result: Result, bench: Bench, inits: list[Init], starts: dict, wind
         extra = over(mode, name)
         return extra / (bare - (namespace_cost if mode == NAMESPACE else 0)) if extra and bare else None
 
-    ratios = Ratios([(init.name, init.own, over(NAMESPACE, init.name) or over(SUBREAPER, init.name))
+    ratios = Ratios([(init.name, init.own, over(NAMESPACE, init.name) or over(PLAIN, init.name))
                      for init in inits])
     for name in (TRUE, BARE, *(init.name for init in inits)):
         cells = [name]
-        for mode in (NAMESPACE, SUBREAPER):
+        for mode in (NAMESPACE, PLAIN):
             ratio = times_bare(mode, name)
             cells += [format_time(middle.get((mode, name))), format_time(over(mode, name)) if name != TRUE else NOTHING,
                       f"{ratio:.2f}" if ratio and name not in (TRUE, BARE) else NOTHING]
         cells += [show_last(windows.get(name)), show_last(stops.get(name)),
-                  ratios.show(over(NAMESPACE, name) or over(SUBREAPER, name)) if name not in (TRUE, BARE) else NOTHING]
+                  ratios.show(over(NAMESPACE, name) or over(PLAIN, name)) if name not in (TRUE, BARE) else NOTHING]
         result.rows.append(cells)
         result.data.append({"init": name, "pid1_ns": middle.get((NAMESPACE, name)), "plain_ns":
-                            middle.get((SUBREAPER, name)), "pid1_over_true_ns": over(NAMESPACE, name),
-                            "plain_over_true_ns": over(SUBREAPER, name), "pid1_times_bare": times_bare(NAMESPACE, name),
-                            "plain_times_bare": times_bare(SUBREAPER, name), "to_mask_ns": windows.get(name),
+                            middle.get((PLAIN, name)), "pid1_over_true_ns": over(NAMESPACE, name),
+                            "plain_over_true_ns": over(PLAIN, name), "pid1_times_bare": times_bare(NAMESPACE, name),
+                            "plain_times_bare": times_bare(PLAIN, name), "to_mask_ns": windows.get(name),
                             "stop_ns": stops.get(name)})
     result.notes += [
         f"medians; each is started by posix_spawn(3) from the harness, which copies no memory; that, and the new PID "
