@@ -1,0 +1,390 @@
+"""pyinit in real containers: as ENTRYPOINT, as podman's --init, and as the pause of a pod."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import indent
+
+import pytest
+
+from containers import BASE, Lab, orphans, orphans_then_wait, reason_to_skip
+from support import ROOT, children_of, is_blocked, read_status, wait_until, zombies_of
+
+pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]  # the first one makes the base image
+
+ENTRYPOINT_DOCKERFILE = ROOT / "docs" / "examples" / "Dockerfile.entrypoint"
+MOST_BYTES = 10_500_000
+MOST_SECONDS_TO_STOP = 1.0
+COUNT = 50
+# How long a container that ignores SIGTERM is given before it is killed, in the tests that show that one can be late.
+GRACE = 2
+
+POD = """\
+apiVersion: v1
+kind: Pod
+metadata:
+  name: shop
+  labels:
+    app: shop
+spec:
+  shareProcessNamespace: true
+  restartPolicy: Never
+  containers:
+    - name: web
+      image: {base}
+      imagePullPolicy: Never
+      command: ["python3", "-ISc"]
+      args:
+        - |
+{script}
+        - "{count}"
+      securityContext:
+        runAsUser: 1000
+        readOnlyRootFilesystem: true
+        allowPrivilegeEscalation: false
+    - name: helper
+      image: {base}
+      imagePullPolicy: Never
+      command: ["sleep", "infinity"]
+"""
+
+
+@pytest.fixture(scope="session")
+def session_lab() -> Iterator[Lab]:
+    """A podman of the tests' own, with a base image that has python3."""
+    reason = reason_to_skip()
+    if reason:
+        pytest.skip(reason)
+    with Lab() as lab:
+        lab.import_base()
+        yield lab
+
+
+@pytest.fixture
+def lab(session_lab: Lab) -> Iterator[Lab]:
+    """The lab without a container in it, before and after."""
+    yield session_lab
+    session_lab.remove_all()
+
+
+@pytest.fixture(scope="session")
+def pause_image(session_lab: Lab) -> str:
+    """The pause image, as the README builds it."""
+    session_lab.build("pause", ROOT / "Dockerfile.pause", context=ROOT)
+    return "localhost/pause"
+
+
+@pytest.fixture(scope="session")
+def app_image(session_lab: Lab) -> str:
+    """An application image, by the README's three lines as they are: the base goes by the name that they use."""
+    session_lab.podman("tag", BASE, "localhost/python:3-slim")
+    session_lab.build("app", ENTRYPOINT_DOCKERFILE, "--build-context", f"pyinit={ROOT}")
+    return "localhost/app"
+
+
+@pytest.fixture(scope="session")
+def sleep_image(session_lab: Lab) -> str:
+    """What stands in for a pause and does not reap: the tests of the reaping must fail with it."""
+    dockerfile = session_lab.write("Dockerfile.sleep", f'FROM {BASE}\nENTRYPOINT ["sleep", "infinity"]\n')
+    session_lab.build("sleep", dockerfile)
+    return "localhost/sleep"
+
+
+@pytest.fixture(scope="session")
+def init_path(session_lab: Lab) -> list[str]:
+    """podman's options for a launcher that is on the host, installed as /usr/local/bin/pyinit.
+
+    podman mounts the launcher under a name of its own; its .pyc has to be where the installer was told. The base image
+    installs it, for its interpreter compiles it as well.
+    """
+    folder = session_lab.folder / "files"
+    session_lab.podman("run", "--rm", "--volume", f"{ROOT}:/src:ro", "--volume", f"{folder}:/usr/local/bin",
+                       "--workdir", "/src", BASE, "python3", "-m", "pyinit.install", "/usr/local/bin/pyinit")
+    return ["--init", "--init-path", f"{folder}/pyinit",
+            "--volume", f"{folder}/pyinit.pyc:/usr/local/bin/pyinit.pyc:ro"]
+
+
+def wait_for_children(pid: int, count: int) -> None:
+    """Wait until a process has so many children, zombies as well."""
+    wait_until(lambda: len(children_of(pid)) == count, f"{pid} to have {count} children, not {len(children_of(pid))}")
+
+
+def wait_for_zombies(pid: int, count: int) -> None:
+    """Wait until a process has so many zombies: what shows that a test of the reaping can fail."""
+    wait_until(lambda: len(zombies_of(pid)) == count, f"{pid} to have {count} zombies")
+
+
+def leave_orphan_by_exec(lab: Lab, container: str, init: int) -> int:
+    """As a health check that forks and ends: return its child, which is PID 1's now, as seen from here."""
+    before = children_of(init)
+    lab.podman("exec", container, "sh", "-c", "sleep infinity >/dev/null 2>&1 &")
+    wait_for_children(init, len(before) + 1)
+    return children_of(init)[-1]
+
+
+# As ENTRYPOINT of an application image
+
+
+@pytest.mark.parametrize("code", [0, 1, 7, 127, 255])
+def test_entrypoint_keeps_the_exit_code(lab: Lab, app_image: str, code: int) -> None:
+    assert lab.podman("run", app_image, "sh", "-c", f"exit {code}", check=False).returncode == code
+
+
+def test_entrypoint_reports_a_death_by_signal(lab: Lab, app_image: str) -> None:
+    assert lab.podman("run", app_image, "sh", "-c", "kill -KILL $$", check=False).returncode == 128 + signal.SIGKILL
+
+
+def test_entrypoint_says_that_the_command_is_missing(lab: Lab, app_image: str) -> None:
+    done = lab.podman("run", app_image, "no-such-command", check=False)
+    assert (done.returncode, done.stdout) == (127, "")
+    assert "no-such-command" in done.stderr
+
+
+def test_entrypoint_says_nothing_of_its_own(lab: Lab, app_image: str) -> None:
+    done = lab.podman("run", app_image, "echo", "hello")
+    assert (done.stdout, done.stderr) == ("hello\n", "")
+
+
+def test_entrypoint_stops_in_time(lab: Lab, app_image: str) -> None:
+    container = lab.start(app_image, "sh", "-c", "echo ready; exec sleep infinity")
+    lab.wait_for_line(container, "ready")
+    assert lab.seconds("stop", container) < MOST_SECONDS_TO_STOP
+    assert lab.exit_code(container) == 128 + signal.SIGTERM
+
+
+def test_without_an_init_stopping_takes_the_whole_grace(lab: Lab) -> None:
+    container = lab.start(BASE, "sh", "-c", "echo ready; exec sleep infinity")
+    lab.wait_for_line(container, "ready")
+    assert lab.seconds("stop", "--time", GRACE, container) >= GRACE
+    assert lab.exit_code(container) == 128 + signal.SIGKILL
+
+
+def test_entrypoint_reaps_orphans(lab: Lab, app_image: str) -> None:
+    container = lab.start(app_image, *orphans_then_wait(COUNT))
+    lab.wait_for_line(container, "adopted by 1")
+    wait_for_children(lab.pid(container), 1)
+    assert lab.seconds("stop", container) < MOST_SECONDS_TO_STOP
+
+
+def test_entrypoint_reaps_what_exec_leaves(lab: Lab, app_image: str) -> None:
+    container = lab.start(app_image, "sleep", "infinity")
+    init = lab.pid(container)
+    wait_for_children(init, 1)
+    assert lab.podman("exec", container, *orphans(COUNT)).stdout == "adopted by 1\n"
+    wait_for_children(init, 1)
+    os.kill(leave_orphan_by_exec(lab, container, init), signal.SIGKILL)
+    wait_for_children(init, 1)
+
+
+def test_without_an_init_orphans_stay_zombies(lab: Lab) -> None:
+    container = lab.start(BASE, *orphans_then_wait(COUNT))
+    lab.wait_for_line(container, "adopted by 1")
+    wait_for_zombies(lab.pid(container), COUNT)
+
+
+def test_entrypoint_runs_with_no_privilege(lab: Lab, app_image: str) -> None:
+    container = lab.start("--user", "1234", "--read-only", "--read-only-tmpfs=false", "--cap-drop", "all",
+                          "--security-opt", "no-new-privileges", app_image, *orphans_then_wait(COUNT))
+    lab.wait_for_line(container, "adopted by 1")
+    wait_for_children(lab.pid(container), 1)
+    assert lab.seconds("stop", container) < MOST_SECONDS_TO_STOP
+    assert lab.logs(container) == "adopted by 1\n"
+
+
+# As podman's --init
+
+
+def test_init_path_takes_a_launcher(lab: Lab, init_path: list[str]) -> None:
+    container = lab.start(*init_path, BASE, *orphans_then_wait(COUNT))
+    lab.wait_for_line(container, "adopted by 1")
+    init = lab.pid(container)
+    assert "-ISXutf8" in Path(f"/proc/{init}/cmdline").read_text()
+    wait_for_children(init, 1)
+    assert lab.seconds("stop", container) < MOST_SECONDS_TO_STOP
+    assert lab.exit_code(container) == 128 + signal.SIGTERM
+
+
+def test_init_path_keeps_the_exit_code(lab: Lab, init_path: list[str]) -> None:
+    done = lab.podman("run", *init_path, "--read-only", "--user", "1234", "--cap-drop", "all", BASE,
+                      "sh", "-c", "exit 7", check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
+
+
+# The pause image by itself
+
+
+def image_config(lab: Lab, image: str) -> dict:
+    """What podman knows of an image."""
+    return json.loads(lab.podman("image", "inspect", image).stdout)[0]
+
+
+def image_files(lab: Lab, image: str) -> dict[str, tarfile.TarInfo]:
+    """Every file of an image, folders left out, by its path."""
+    container = lab.podman("create", image).stdout.strip()
+    archive = lab.folder / "files.tar"
+    lab.podman("export", "--output", archive, container)
+    with tarfile.open(archive) as tar:
+        return {"/" + member.name: member for member in tar if not member.isdir()}
+
+
+def test_pause_image_is_small(lab: Lab, pause_image: str) -> None:
+    assert image_config(lab, pause_image)["Size"] <= MOST_BYTES
+
+
+def test_pause_image_is_reproducible(lab: Lab, pause_image: str) -> None:
+    first = "sha256:" + image_config(lab, pause_image)["Id"]
+    assert lab.build("pause-again", ROOT / "Dockerfile.pause", context=ROOT) == first
+
+
+def test_pause_image_says_how_to_run_it(lab: Lab, pause_image: str) -> None:
+    config = image_config(lab, pause_image)["Config"]
+    assert config["User"] == "65535:65535"
+    assert config["Entrypoint"] == ["/pause"]
+    assert not config.get("Cmd")
+
+
+def test_pause_image_has_no_program_but_the_pause(lab: Lab, pause_image: str) -> None:
+    files = image_files(lab, pause_image)
+    programs = {path for path, file in files.items() if file.mode & 0o111 and ".so" not in path}
+    interpreters = {path for path in programs if path.startswith("/usr/bin/python3.")}
+    assert len(interpreters) == 1
+    assert programs - interpreters == {"/pause"}
+    assert "/pause.pyc" in files
+    done = lab.podman("run", "--entrypoint", "/bin/sh", pause_image, check=False)
+    assert done.returncode == 127
+
+
+def test_pause_image_holds_the_licences_of_all_that_is_in_it(lab: Lab, pause_image: str) -> None:
+    files = image_files(lab, pause_image)
+    libraries = {Path(path).name.partition(".so")[0] for path in files if ".so" in path}
+    assert {name for name in libraries if not name.startswith("ld-linux")} == {"libc", "libm", "libz", "libexpat"}
+    python = next(path for path in files if path.startswith("/usr/bin/python3.") and not path.endswith("_pth"))
+    packages = ["pyinit", f"{Path(python).name}-minimal", "libc6", "zlib1g", "libexpat1"]
+    assert {f"/usr/share/doc/{package}/copyright" for package in packages} <= set(files)
+
+
+def wait_for_mask(pid: int) -> None:
+    """Wait until the pause has set its mask: a signal that comes earlier is lost, pid_namespaces(7)."""
+    wait_until(lambda: is_blocked(pid, signal.SIGHUP), "the pause to block signals")
+
+
+@pytest.mark.parametrize("user", ["65535:65535", "1234", "0"])
+def test_pause_runs_as_any_user_with_no_privilege(lab: Lab, pause_image: str, user: str) -> None:
+    container = lab.start("--user", user, "--read-only", "--read-only-tmpfs=false", "--cap-drop", "all",
+                          "--security-opt", "no-new-privileges", "--unsetenv-all", pause_image)
+    pid = lab.pid(container)
+    wait_for_mask(pid)
+    status = read_status(pid)
+    assert status["Uid"].split() == [user.partition(":")[0]] * 4
+    assert int(status["CapEff"], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+    assert b"PATH=" not in Path(f"/proc/{pid}/environ").read_bytes()
+    assert os.readlink(f"/proc/{pid}/cwd") == "/"
+    assert lab.seconds("stop", container) < MOST_SECONDS_TO_STOP
+    assert lab.exit_code(container) == 0
+    assert lab.logs(container) == "Shutting down, got signal: Terminated\n"
+
+
+def test_pause_ends_on_sigint(lab: Lab, pause_image: str) -> None:
+    container = lab.start("--stop-signal", "SIGINT", pause_image)
+    pid = lab.pid(container)
+    wait_for_mask(pid)
+    assert lab.seconds("stop", container) < MOST_SECONDS_TO_STOP
+    assert lab.exit_code(container) == 0
+    assert lab.logs(container) == "Shutting down, got signal: Interrupt\n"
+
+
+def test_pause_prints_its_version(lab: Lab, pause_image: str) -> None:
+    done = lab.podman("run", pause_image, "-v")
+    assert done.stdout.startswith("pause")
+    assert done.stderr == ""
+
+
+# The pause image as the infra container of a pod
+
+
+def make_pod(lab: Lab, image: str) -> tuple[str, int]:
+    """A pod that shares its PID namespace; return its ID and the PID of its first process, as seen from here."""
+    pod = lab.podman("pod", "create", "--share", "pid,ipc,net", "--infra-image", image).stdout.strip()
+    lab.podman("pod", "start", pod)
+    return pod, pod_pid(lab, pod)
+
+
+def pod_pid(lab: Lab, pod: str) -> int:
+    """The PID of a pod's first process, as seen from here."""
+    return lab.pid(json.loads(lab.podman("pod", "inspect", pod).stdout)["InfraContainerID"])
+
+
+def test_pod_reaps_the_orphans_of_a_container(lab: Lab, pause_image: str) -> None:
+    pod, pause = make_pod(lab, pause_image)
+    container = lab.start("--pod", pod, BASE, *orphans_then_wait(COUNT))
+    lab.wait_for_line(container, "adopted by 1")
+    wait_for_children(pause, 0)
+    assert lab.seconds("pod", "stop", pod) < MOST_SECONDS_TO_STOP
+
+
+def test_pod_reaps_what_exec_leaves(lab: Lab, pause_image: str) -> None:
+    pod, pause = make_pod(lab, pause_image)
+    container = lab.start("--pod", pod, BASE, "sleep", "infinity")
+    assert lab.podman("exec", container, *orphans(COUNT)).stdout == "adopted by 1\n"
+    wait_for_children(pause, 0)
+    os.kill(leave_orphan_by_exec(lab, container, pause), signal.SIGKILL)
+    wait_for_children(pause, 0)
+    assert lab.seconds("pod", "stop", pod) < MOST_SECONDS_TO_STOP
+
+
+def test_pod_survives_the_end_of_a_container(lab: Lab, pause_image: str) -> None:
+    pod, pause = make_pod(lab, pause_image)
+    first = lab.start("--pod", pod, BASE, *orphans(COUNT))
+    assert lab.exit_code(first) == 0
+    second = lab.start("--pod", pod, BASE, *orphans_then_wait(COUNT))
+    lab.wait_for_line(second, "adopted by 1")
+    wait_for_children(pause, 0)
+    assert pod_pid(lab, pod) == pause
+
+
+def test_pod_without_a_reaper_keeps_zombies(lab: Lab, sleep_image: str) -> None:
+    pod, init = make_pod(lab, sleep_image)
+    container = lab.start("--pod", pod, BASE, *orphans_then_wait(COUNT))
+    lab.wait_for_line(container, "adopted by 1")
+    wait_for_zombies(init, COUNT)
+    assert lab.podman("exec", container, *orphans(COUNT)).stdout == "adopted by 1\n"
+    wait_for_zombies(init, 2 * COUNT)
+    os.kill(leave_orphan_by_exec(lab, container, init), signal.SIGKILL)
+    wait_for_zombies(init, 2 * COUNT + 1)
+    assert lab.seconds("pod", "stop", "--time", GRACE, pod) >= GRACE
+
+
+# A Kubernetes manifest
+
+
+def play(lab: Lab, image: str) -> int:
+    """Start the manifest's pod with an image as its pause; return the PID of its first process, as seen from here."""
+    *_, script, count = orphans_then_wait(COUNT)
+    manifest = lab.write("pod.yaml", POD.format(base=BASE, script=indent(script, " " * 10), count=count))
+    lab.podman("play", "kube", "--network", "none", manifest, infra=image.rpartition("/")[2])
+    return pod_pid(lab, "shop")
+
+
+def test_play_kube_reaps_with_the_pause(lab: Lab, pause_image: str) -> None:
+    pause = play(lab, pause_image)
+    lab.wait_for_line("shop-web", "adopted by 1")
+    wait_for_children(pause, 0)
+    assert lab.podman("exec", "shop-helper", *orphans(COUNT)).stdout == "adopted by 1\n"
+    wait_for_children(pause, 0)
+    os.kill(leave_orphan_by_exec(lab, "shop-helper", pause), signal.SIGKILL)
+    wait_for_children(pause, 0)
+    assert lab.seconds("pod", "stop", "shop") < MOST_SECONDS_TO_STOP
+
+
+def test_play_kube_without_a_reaper_keeps_zombies(lab: Lab, sleep_image: str) -> None:
+    init = play(lab, sleep_image)
+    lab.wait_for_line("shop-web", "adopted by 1")
+    wait_for_zombies(init, COUNT)
+    assert lab.podman("exec", "shop-helper", *orphans(COUNT)).stdout == "adopted by 1\n"
+    wait_for_zombies(init, 2 * COUNT)
