@@ -23,6 +23,8 @@ MOST_SECONDS_TO_STOP = 1.0
 COUNT = 50
 # How long a container that ignores SIGTERM is given before it is killed, in the tests that show that one can be late.
 GRACE = 2
+# A health check that leaves a process behind; it is run when a test asks for it.
+HEALTH_CHECK = ["--health-cmd", "sleep infinity >/dev/null 2>&1 &", "--health-interval", "disable"]
 
 POD = """\
 apiVersion: v1
@@ -120,11 +122,23 @@ def wait_for_zombies(pid: int, count: int) -> None:
 
 
 def leave_orphan_by_exec(lab: Lab, container: str, init: int) -> int:
-    """As a health check that forks and ends: return its child, which is PID 1's now, as seen from here."""
+    """Fork in a container by `podman exec` and end: return the child, which is PID 1's now, as seen from here."""
     before = children_of(init)
     lab.podman("exec", container, "sh", "-c", "sleep infinity >/dev/null 2>&1 &")
-    wait_for_children(init, len(before) + 1)
-    return children_of(init)[-1]
+    return wait_for_new_child(init, before)
+
+
+def leave_orphan_by_health_check(lab: Lab, container: str, init: int) -> int:
+    """The same by the container's health check, HEALTH_CHECK."""
+    before = children_of(init)
+    lab.podman("healthcheck", "run", container)
+    return wait_for_new_child(init, before)
+
+
+def wait_for_new_child(pid: int, before: list[int]) -> int:
+    """Wait until a process has one child more, and return it."""
+    wait_for_children(pid, len(before) + 1)
+    return (set(children_of(pid)) - set(before)).pop()
 
 
 # As ENTRYPOINT of an application image
@@ -194,6 +208,15 @@ def test_entrypoint_runs_with_no_privilege(lab: Lab, app_image: str) -> None:
     wait_for_children(lab.pid(container), 1)
     assert lab.seconds("stop", container) < MOST_SECONDS_TO_STOP
     assert lab.logs(container) == "adopted by 1\n"
+
+
+def test_not_pid_1_runs_without_ctypes(lab: Lab, app_image: str) -> None:
+    """python3-minimal has no ctypes, and with it no prctl(2): that is a warning, whatever was asked for."""
+    container = lab.start(app_image, "sleep", "infinity")
+    for options in ([], ["-s"], ["-p", "TERM"]):
+        done = lab.podman("exec", container, "/sbin/pyinit", *options, "sh", "-c", "exit 7", check=False)
+        assert done.returncode == 7
+        assert "warning" in done.stderr and "unexpected" not in done.stderr
 
 
 # As podman's --init
@@ -328,13 +351,14 @@ def test_pod_reaps_the_orphans_of_a_container(lab: Lab, pause_image: str) -> Non
     assert lab.seconds("pod", "stop", pod) < MOST_SECONDS_TO_STOP
 
 
-def test_pod_reaps_what_exec_leaves(lab: Lab, pause_image: str) -> None:
+def test_pod_reaps_what_exec_and_health_checks_leave(lab: Lab, pause_image: str) -> None:
     pod, pause = make_pod(lab, pause_image)
-    container = lab.start("--pod", pod, BASE, "sleep", "infinity")
+    container = lab.start("--pod", pod, *HEALTH_CHECK, BASE, "sleep", "infinity")
     assert lab.podman("exec", container, *orphans(COUNT)).stdout == "adopted by 1\n"
     wait_for_children(pause, 0)
-    os.kill(leave_orphan_by_exec(lab, container, pause), signal.SIGKILL)
-    wait_for_children(pause, 0)
+    for leave_orphan in (leave_orphan_by_exec, leave_orphan_by_health_check):
+        os.kill(leave_orphan(lab, container, pause), signal.SIGKILL)
+        wait_for_children(pause, 0)
     assert lab.seconds("pod", "stop", pod) < MOST_SECONDS_TO_STOP
 
 
@@ -350,13 +374,14 @@ def test_pod_survives_the_end_of_a_container(lab: Lab, pause_image: str) -> None
 
 def test_pod_without_a_reaper_keeps_zombies(lab: Lab, sleep_image: str) -> None:
     pod, init = make_pod(lab, sleep_image)
-    container = lab.start("--pod", pod, BASE, *orphans_then_wait(COUNT))
+    container = lab.start("--pod", pod, *HEALTH_CHECK, BASE, *orphans_then_wait(COUNT))
     lab.wait_for_line(container, "adopted by 1")
     wait_for_zombies(init, COUNT)
     assert lab.podman("exec", container, *orphans(COUNT)).stdout == "adopted by 1\n"
     wait_for_zombies(init, 2 * COUNT)
     os.kill(leave_orphan_by_exec(lab, container, init), signal.SIGKILL)
-    wait_for_zombies(init, 2 * COUNT + 1)
+    os.kill(leave_orphan_by_health_check(lab, container, init), signal.SIGKILL)
+    wait_for_zombies(init, 2 * COUNT + 2)
     assert lab.seconds("pod", "stop", "--time", GRACE, pod) >= GRACE
 
 
