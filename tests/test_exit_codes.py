@@ -22,7 +22,6 @@ HARMLESS = {signal.SIGCHLD, signal.SIGCONT, signal.SIGSTOP, signal.SIGTSTP, sign
             signal.SIGURG, signal.SIGWINCH, 32, 33}
 
 
-@pytest.mark.core
 def test_all_exit_codes(init: Init) -> None:
     codes = {code: init.run(shell(f"exit {code}")).code for code in range(256)}
     assert codes == {code: code for code in range(256)}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 
-import pytest
 from support import Init, Running, observe_for, read_stat, read_status, shell, wait_until
 
 # Long enough to see a wake-up a second, which is what a timeout of one second in the loop makes.
@@ -35,7 +34,6 @@ def settle(running: Running) -> int:
     return pid
 
 
-@pytest.mark.core
 def test_idle_init_is_not_woken(init: Init) -> None:
     with init.start(shell("echo ready; read line")) as running:
         pid = settle(running)

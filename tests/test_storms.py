@@ -59,7 +59,6 @@ def test_nested_storm_without_a_reaper(stand_in: Init) -> None:
     leave_all(stand_in, scene(NESTED, 600), 600)
 
 
-@pytest.mark.core
 def test_main_child_exits_amid_a_storm(init: Init) -> None:
     """200 times, each with another exit code, while orphans are being made and are exiting."""
     storm = 'i=0; while [ $i -lt 12 ]; do ( : & ) & i=$((i+1)); done; exit "$1"'

@@ -1,0 +1,98 @@
+"""What pyinit imports at a start: each module more is time and memory, in each container."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from support import NAMESPACE, PYTHON, run
+
+from pyinit.bundle import INIT_PATH, PAUSE_PATH
+
+# Below `signal` and `os`; built into the interpreter, and so free, as is all that a bare interpreter has loaded.
+BUILT_IN = {"_signal", "posix", "marshal"}
+# prctl(2) is called: as a subreaper, or to find out whether pyinit is one.
+FOR_PRCTL = {"_ctypes", "pyinit.prctl"}
+# A message is shown: poll(2) comes before it.
+FOR_MESSAGE = {"select", "pyinit.personalities.native_messages", "pyinit.signal_names"}
+# The package as it is imported from its folder.
+PACKAGE = {"pyinit", "pyinit.__main__", "pyinit.files", "pyinit.log", "pyinit.main", "pyinit.options",
+           "pyinit.personalities", "pyinit.personalities.getopt", "pyinit.personalities.native", "pyinit.reaper",
+           "pyinit.signals", "pyinit.spawn", "pyinit.supervise"}
+# What a start never needs.
+DEAR = {"os", "site", "re", "enum", "signal", "ctypes", "typing", "argparse", "logging", "subprocess", "dataclasses",
+        "functools", "collections", "threading", "tempfile", "pyinit.install", "pyinit.bundle"}
+
+
+def imported(*command: object) -> set[str]:
+    """The modules that a command line of the interpreter imports, as it says itself."""
+    *front, python = [part for part in command[0]] if isinstance(command[0], list) else [command[0]]
+    result = run([*front, python, "-X", "importtime", *command[1:]])
+    assert result.code in (0, 1), result
+    lines = [line.rpartition("|")[2].strip() for line in result.err.decode().splitlines() if "import time:" in line]
+    assert "imported package" in lines
+    return set(lines) - {"imported package"}
+
+
+def interpreter(launcher: str) -> list[str]:
+    """The interpreter and the flags of a launcher."""
+    return Path(launcher).read_text().splitlines()[0][2:].split()
+
+
+def imported_by(launcher: str, front: Sequence[str], *arguments: str) -> set[str]:
+    """What a launcher imports that a bare interpreter with the same flags does not; its bundle is no import."""
+    python, *flags = interpreter(launcher)
+    bare = imported(python, *flags, "-c", "pass")
+    return imported([*front, python], *flags, launcher, *arguments) - bare
+
+
+@pytest.mark.core
+def test_launcher_as_first_process(launcher: str, namespaces: bool) -> None:
+    if not namespaces:
+        pytest.skip("no PID namespaces can be made here")
+    assert imported_by(launcher, NAMESPACE, "--", "true") <= BUILT_IN
+    assert imported_by(launcher, NAMESPACE, "-g", "-e", "143", "--", "true") <= BUILT_IN
+
+
+@pytest.mark.core
+def test_launcher_as_subreaper(launcher: str) -> None:
+    assert imported_by(launcher, [], "-s", "--", "true") <= BUILT_IN | FOR_PRCTL
+
+
+def test_launcher_with_a_message(launcher: str) -> None:
+    assert imported_by(launcher, [], "--", "true") <= BUILT_IN | FOR_PRCTL | FOR_MESSAGE
+    assert imported_by(launcher, [], "-s", "-vvv", "--", "true") <= BUILT_IN | FOR_PRCTL | FOR_MESSAGE
+
+
+def test_imports_are_seen(launcher: str) -> None:
+    """The tests above can fail: with messages there is more, and it is seen."""
+    assert "pyinit.personalities.native_messages" in imported_by(launcher, [], "-s", "-vvv", "--", "true")
+
+
+def test_pause(pause_launcher: str) -> None:
+    """Its version is what ends by itself; it takes the same way up to there."""
+    assert imported_by(pause_launcher, [], "-v") <= BUILT_IN | {"pyinit.personalities.native_texts"}
+
+
+def test_modules_of_the_bundle() -> None:
+    """What a launcher loads at each start without importing it, by this list and no other."""
+    named = {name.replace("*", "native") for name in INIT_PATH}
+    assert named == PACKAGE - {"pyinit.__main__"}
+    assert {name.replace("*", "pause") for name in PAUSE_PATH} == {
+        "pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.signals", "pyinit.main", "pyinit.reaper",
+        "pyinit.personalities", "pyinit.personalities.pause", "pyinit.pause"}
+
+
+@pytest.mark.core
+def test_module(namespaces: bool, tmp_path: Path) -> None:
+    """`python3 -m pyinit` against `-m` of an empty package: nothing but the package itself and what is built in."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "__init__.py").touch()
+    (tmp_path / "empty" / "__main__.py").touch()
+    bare = run([PYTHON, "-X", "importtime", "-m", "empty"], cwd=tmp_path).err.decode()
+    known = {line.rpartition("|")[2].strip() for line in bare.splitlines()}
+    more = imported(PYTHON, "-m", "pyinit", "-s", "--", "true") - known
+    assert {"pyinit.supervise", "pyinit.main"} <= more
+    assert more <= PACKAGE | BUILT_IN | FOR_PRCTL | {"__future__"}
+    assert not more & DEAR
