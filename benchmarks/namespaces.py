@@ -24,6 +24,9 @@ ACTIVE: set[int] = set()
 # The main child of an init that is to do nothing until it is told with which code to exit.
 WAITING_MAIN = ["/bin/sh", "-c", 'read code || exit 99; exit "$code"']
 
+# A main child that SIGTERM ends, and that ends by itself in any case.
+SLEEPING_MAIN = ["/bin/sleep", "60"]
+
 
 class StartError(Exception):
     """An init that could not be started; the text says why."""
@@ -311,7 +314,8 @@ def redirect(stdin: int, stdout: int, stderr: int) -> None:
 def spawn(argv: Sequence[str], mode: str = NAMESPACE, environment: Optional[dict] = None) -> int:
     """Start a program as PID 1 of a new PID namespace by posix_spawn(3); return its PID.
 
-    It copies no page tables of the harness, so that it is the cheap way in for measuring how long programs take.
+    It copies no page tables of the harness, so that it is the cheap way in for measuring how long programs take. There
+    is no parent-death signal here: what it starts is to be short-lived.
     """
     null = "/dev/null"
     actions = [(os.POSIX_SPAWN_OPEN, 0, null, os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, null, os.O_WRONLY, 0),

@@ -39,18 +39,17 @@ def summarise(values: Sequence[float]) -> dict[str, Optional[float]]:
 
 
 def curve(values: Sequence[float], points: int = 200) -> list[tuple[float, float]]:
-    """(share above, value) from half of the values to the last one, at most `points` of them, evenly on a log axis."""
+    """(share of the values that are at least this, value), from the upper half's first to the last of all.
+
+    At most `points` of them, evenly on a log axis.
+    """
     ordered = sorted(values)
     count = len(ordered)
     result: list[tuple[float, float]] = []
-    if count < 2:
-        return result
-    last = -1
-    for step in range(points):
-        above = 0.5 * (2 / count) ** (step / (points - 1))  # from one half down to one value
-        rank = min(count - 1, math.ceil(count * (1 - above) - 1e-9) - 1)
-        if rank > last:
+    for step in range(points if count > 1 else 0):
+        share = 0.5 * (2 / count) ** (step / (points - 1))  # from one half down to one value
+        rank = count - max(1, round(count * share))
+        if not result or rank > last:
+            result.append(((count - rank) / count, ordered[rank]))
             last = rank
-            result.append((1 - (rank + 1) / count or 1 / count, ordered[rank]))
-    result.append((1 / count, ordered[-1]))
     return result

@@ -13,8 +13,8 @@ from typing import Optional
 
 from .. import namespaces, procfs
 from ..bench import Bench
-from ..inits import INIT, Init, find_program
-from ..namespaces import Running, StartError
+from ..inits import INIT, Init
+from ..namespaces import SLEEPING_MAIN, Running, StartError
 from ..percentiles import summarise
 from ..report import NOTHING, Ratios, Result, format_time, note_noise
 from ..tracing import IGNORED
@@ -122,7 +122,7 @@ def send_early(bench: Bench, init: Init, delay: float, masked: bool) -> Optional
     The main child has the default disposition for it, so that the whole ends unless the signal was lost.
     """
     patience = QUICK_PATIENCE if bench.quick else PATIENCE
-    pid = namespaces.spawn([*init.command, find_program("sleep"), "infinity"], bench.mode)
+    pid = namespaces.spawn([*init.command, *SLEEPING_MAIN], bench.mode)
     try:
         if masked and not wait_masked(pid):
             return None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 
 from .. import namespaces, procfs
 from ..bench import Bench
-from ..inits import INIT, PAUSE, SLEEPER, Init, find_program
+from ..inits import INIT, PAUSE, SLEEPER, Init
 from ..report import NOTHING, Ratios, Result, format_bytes
 
 NAME = "memory"
@@ -40,18 +41,14 @@ def run(bench: Bench) -> Result:
 
 def measure(bench: Bench, init: Init, count: int) -> dict[str, int]:
     """The sum of each field, in bytes, over `count` that are alive at once."""
-    main = [find_program("sleep"), "infinity"] if init.kind == INIT else []
-    pids: list[int] = []
-    try:
-        for _ in range(count):
-            pids.append(namespaces.spawn([*init.command, *main], bench.mode))
+    main = namespaces.WAITING_MAIN if init.kind == INIT else []
+    with ExitStack() as stack:
+        pids = [stack.enter_context(namespaces.start([*init.command, *main], mode=bench.mode)).pid
+                for _ in range(count)]
         for pid in pids:
             procfs.wait_settled(pid)
         memory = [procfs.read_memory(pid) for pid in pids]
         return {field: sum(one[field] for one in memory) for field in FIELDS}
-    finally:
-        for pid in pids:
-            namespaces.end(pid, bench.mode)
 
 
 def add_rows(result: Result, inits: list[Init], single: dict, sums: dict) -> None:

@@ -11,7 +11,7 @@ from typing import Optional
 from .. import namespaces, procfs
 from ..bench import Bench
 from ..inits import INIT, Init, find_program
-from ..namespaces import NAMESPACE, PLAIN, StartError
+from ..namespaces import NAMESPACE, PLAIN, SLEEPING_MAIN, StartError
 from ..percentiles import median
 from ..report import NOTHING, Ratios, Result, format_time, note_noise
 
@@ -78,7 +78,7 @@ def time_run(argv: list[str], mode: str, environment) -> int:
 
 def measure_window(bench: Bench, init: Init) -> Optional[float]:
     """Nanoseconds from the exec until a SIGTERM would not be lost, seen by polling /proc; None if never."""
-    main = [find_program("sleep"), "infinity"] if init.kind == INIT else []
+    main = SLEEPING_MAIN if init.kind == INIT else []
     pid = namespaces.spawn([*init.command, *main], bench.mode)
     began = time.monotonic_ns()
     try:
@@ -92,7 +92,7 @@ def measure_window(bench: Bench, init: Init) -> Optional[float]:
 
 def measure_stop(bench: Bench, init: Init) -> Optional[float]:
     """Nanoseconds from SIGTERM until the init is gone; None if it does not end by that."""
-    main = [find_program("sleep"), "infinity"] if init.kind == INIT else []
+    main = SLEEPING_MAIN if init.kind == INIT else []
     with namespaces.start([*init.command, *main], mode=bench.mode) as running:
         procfs.wait_settled(running.pid)
         before = time.monotonic_ns()

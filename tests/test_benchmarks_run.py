@@ -1,0 +1,192 @@
+"""The benchmark harness itself, end to end: figures exist and are sane, never that they are fast; nothing is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks import cgroups, cli, generators, namespaces, procfs, tracing
+
+ROOT = Path(__file__).resolve().parent.parent
+COMMAND = [sys.executable, "-m", "benchmarks"]
+NAMESPACES = namespaces.may_make_namespaces() or namespaces.may_enter_user_namespace()
+
+pytestmark = [pytest.mark.timeout(300),
+              pytest.mark.skipif(not NAMESPACES, reason="no PID namespaces: needs root, or user namespaces")]
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run([*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+
+
+def test_a_short_run_writes_figures_and_pictures(tmp_path: Path) -> None:
+    done = run("reap", "idle", "--quick", "--only", "pyinit", "--json", str(tmp_path / "f.json"), "--svg", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "## reap" in done.stdout and "## idle" in done.stdout
+    figures = json.loads((tmp_path / "f.json").read_text())
+    reap, idle = figures["experiments"]
+    assert {row["init"] for row in reap["data"]} == {"pyinit", "pyinit (again)"}
+    for row in reap["data"]:
+        summary = row["latency_ns"]
+        assert summary["n"] > 50 and row["left"] == 0
+        assert 0 < summary["p50"] <= summary["p90"] <= summary["max"] < 60e9
+    assert all(row["wakeups_per_minute"] >= 0 for row in idle["data"])
+    assert (tmp_path / "reap-latency-500-s.svg").read_text().startswith("<svg")
+
+
+@pytest.mark.smoke
+@pytest.mark.skipif("CI" not in os.environ and "PYINIT_SMOKE" not in os.environ,
+                    reason="takes two minutes: set PYINIT_SMOKE=1")
+def test_quick_has_every_experiment(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = run("--quick", "--json", str(tmp_path / "f.json"), "--svg", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 240  # 120 on a quiet machine
+    figures = json.loads((tmp_path / "f.json").read_text())
+    data = {experiment["name"]: experiment["data"] for experiment in figures["experiments"]}
+    assert list(data) == list(cli.EXPERIMENTS)
+    assert all(row["latency_ns"]["n"] for row in data["reap"] + data["scale"] + data["forward"])
+    assert all(row["cpu_ns"] > 0 for row in data["cost"])
+    assert all(row["one"]["Private_Dirty"] > 0 for row in data["memory"])
+    assert any(row["plain_over_true_ns"] for row in data["start"])
+    incident = {row["init"]: row for row in data["incident"]}
+    assert incident["pyinit --pause"]["refused"] == 0
+    assert all(row["until_eagain_ns"] for name, row in incident.items() if name.startswith("sleep"))
+
+
+def test_without_tracepoints_reaps_are_still_measured(tmp_path: Path) -> None:
+    done = run("reap", "--quick", "--no-trace", "--only", "pyinit", "--json", str(tmp_path / "f.json"))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "f.json").read_text())
+    assert figures["how"] in ("pidfd", "polling")
+    assert all(row["latency_ns"]["p50"] > 0 for row in figures["experiments"][0]["data"])
+
+
+def test_storm_says_that_a_good_init_is_good() -> None:
+    done = run("storm", "--rate", "300", "--seconds", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "zombies left: 0" in done.stdout
+
+
+def test_storm_says_that_a_bad_init_is_bad() -> None:
+    """The test that the test can fail: sleep does not reap."""
+    done = run("storm", "--pause", "--init", "sleep 100", "--rate", "50", "--seconds", "1")
+    assert done.returncode == 1
+    assert "zombies left: 50" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["nosuch"], ["--only", "nosuch"], ["--init", "x"], ["storm", "--rate", "-1"],
+                                       ["storm", "--init", "/no/such/init"]])
+def test_bad_input_is_named(arguments: list[str]) -> None:
+    done = run(*arguments)
+    assert done.returncode in (1, 2)
+    assert "expected" in done.stderr and "Traceback" not in done.stderr
+
+
+def remains(harness: int) -> list[str]:
+    """What is left of a harness: processes, tracing instances, control groups."""
+    found = []
+    for pid in procfs.list_processes():
+        try:
+            text = procfs.read(f"/proc/{pid}/cmdline") + procfs.read(f"/proc/{pid}/comm")
+        except OSError:
+            continue
+        if f"storm-{harness}" in text:
+            found.append(f"process {pid}: {text!r}")
+    if os.path.isdir(f"{tracing.TRACEFS}/instances/{tracing.PREFIX}{harness}"):
+        found.append("tracing instance")
+    for root in cgroups.list_roots():
+        found += [f"{root}/{name}" for name in os.listdir(root) if name.startswith(f"{cgroups.PREFIX}{harness}-")]
+    return found
+
+
+@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize("experiment", ["scale", "memory", "forward", "incident"])
+def test_an_interrupted_run_leaves_nothing(experiment: str, number: int, code: int) -> None:
+    process = subprocess.Popen([*COMMAND, "--quick", experiment], cwd=ROOT, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True, start_new_session=True)
+    children = wait_for_children(process.pid)
+    assert children, "it did not get to start an init"
+    process.send_signal(number)
+    if number != signal.SIGKILL:  # further ones must not disturb the cleaning up
+        time.sleep(0.01)
+        process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == code, errors
+    assert "Traceback" not in errors
+    if number == signal.SIGKILL:
+        wait_for(lambda: not any("process" in line for line in remains(process.pid)))
+        assert not [line for line in remains(process.pid) if line.startswith("process")]
+        assert run("idle", "--quick", "--only", "sleep (as pause v3.0)").returncode == 0  # it removes what is stale
+        if experiment == "incident":
+            cgroups.find_root()
+    assert remains(process.pid) == []
+
+
+def wait_for_children(pid: int) -> list[int]:
+    """Wait until a harness is in the midst of an experiment: it has an init that has executed its program."""
+    found: list[int] = []
+
+    def look() -> bool:
+        try:
+            found[:] = [child for child in procfs.list_children(pid)
+                        if "benchmarks" not in procfs.read(f"/proc/{child}/cmdline").replace("pyinit-benchmarks-", "")
+                        and "cc" not in procfs.read(f"/proc/{child}/comm")]
+        except OSError:
+            return False
+        return bool(found)
+
+    time.sleep(1.5)  # past the building of the generator
+    wait_for(look)
+    return found
+
+
+def wait_for(condition, patience: float = 20.0) -> None:
+    deadline = time.monotonic() + patience
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+@pytest.fixture(params=["C", "Python"])
+def storm(request: pytest.FixtureRequest, tmp_path: Path) -> list[str]:
+    """Both generators, for the same tests."""
+    if request.param == "Python":
+        return [sys.executable, "-IS", str(ROOT / "benchmarks/storm.py"), "storm-test"]
+    built = generators.build(str(tmp_path))
+    if not built.compiled:
+        pytest.skip("no C compiler")
+    return built.storm("storm-test")
+
+
+@pytest.mark.skipif(not namespaces.may_make_namespaces(), reason="needs root")
+@pytest.mark.parametrize("command, made", [("paced 500 20", 20), ("flat 20", 20), ("burst 20", 20), ("live 20", 20)])
+def test_generators_make_what_they_are_told(storm: list[str], command: str, made: int) -> None:
+    with namespaces.start(["/bin/sleep", "60"], storm) as running:
+        before = namespaces.adopted_children(running)
+        answer = running.helper.ask(command)
+        assert (answer["made"], answer["refused"]) == (made, 0)
+        wait_for(lambda: namespaces.adopted_children(running) == before + made, 5)
+        zombies = procfs.count_zombies(running.pid)
+        assert zombies == (0 if command.startswith("live") else made)
+    assert procfs.read_state(running.pid) == ""
+
+
+@pytest.mark.skipif(not namespaces.may_make_namespaces(), reason="needs root")
+def test_a_paced_storm_follows_its_plan(storm: list[str]) -> None:
+    with namespaces.start(["/bin/sleep", "60"], storm) as running:
+        answer = running.helper.ask("paced 100 30")
+        assert answer["end"] - answer["start"] >= 0.29e9
+        assert answer["latest"] >= 0
+
+
+@pytest.mark.skipif(not namespaces.may_make_namespaces(), reason="needs root")
+def test_an_init_that_cannot_be_executed_is_named() -> None:
+    with pytest.raises(namespaces.StartError, match="/no/such/init"):
+        namespaces.start(["/no/such/init"])
