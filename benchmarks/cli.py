@@ -71,6 +71,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     parser.add_argument("--svg", metavar="DIR", help="write the latency curves to DIR")
     parser.add_argument("--only", metavar="NAME,...", help="only these inits, of those that are found")
+    parser.add_argument("--python", metavar="PATH", default=sys.executable,
+                        help="the interpreter that pyinit runs under, and bare Python (default: this one)")
     parser.add_argument("--no-trace", action="store_true", help="do without tracepoints, as if not root")
     options = parser.parse_args(arguments)
     for name in options.experiments:
@@ -82,7 +84,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
 def run_experiments(options: argparse.Namespace, progress: Progress) -> int:
     """Run the experiments and print each as soon as it is done; return the exit code."""
     began = time.monotonic()
-    with open_bench(options.quick, list_extra(options), options.no_trace, progress) as (bench, why_not):
+    with open_bench(options.quick, list_extra(options), options.no_trace, options.python, progress) as (bench, why_not):
         select_inits(bench, options.only)
         head = describe(bench, why_not)
         print(render_head(head), flush=True)
@@ -114,10 +116,11 @@ def run_one(name: str, bench: Bench) -> Result:
 
 
 @contextmanager
-def open_bench(quick: bool, extra: Sequence[tuple[str, str]], no_trace: bool, progress: Progress) -> Iterator[tuple[Bench, str]]:
+def open_bench(quick: bool, extra: Sequence[tuple[str, str]], no_trace: bool, python: str,
+               progress: Progress) -> Iterator[tuple[Bench, str]]:
     """Everything that experiments need, and why there are no tracepoints; all of it is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="pyinit-benchmarks-") as folder:
-        launcher = write_launcher(folder)
+        launcher = write_launcher(folder, python)
         os.mkdir(f"{folder}/services")
         found = inits.find_inits(launcher, f"{folder}/services", extra)
         generator = generators.build(folder)
@@ -125,17 +128,18 @@ def open_bench(quick: bool, extra: Sequence[tuple[str, str]], no_trace: bool, pr
         tracer, why_not = (None, "--no-trace") if no_trace else tracing.open_tracer()
         try:
             how = "tracepoints" if tracer else pidfd.find_method()
-            yield Bench(found, generator, tracer, mode, how, quick, progress, folder), why_not
+            interpreter = machine.find_interpreter(launcher)
+            yield Bench(found, generator, tracer, mode, how, quick, progress, folder, interpreter), why_not
         finally:
             if tracer:
                 tracer.__exit__()
 
 
-def write_launcher(folder: str) -> str:
+def write_launcher(folder: str, python: str) -> str:
     """A fresh launcher for this checkout's pyinit; return its path."""
     launcher = f"{folder}/pyinit"
-    done = subprocess.run([sys.executable, "-m", "pyinit.install", launcher], cwd=ROOT, capture_output=True, timeout=60,
-                          check=False)
+    done = subprocess.run([sys.executable, "-m", "pyinit.install", "--python", python, launcher], cwd=ROOT,
+                          capture_output=True, timeout=60, check=False)
     if done.returncode:
         raise ValueError(f"cannot write a launcher: {done.stderr.decode(errors='replace').strip()}")
     os.chmod(folder, 0o755)
@@ -156,7 +160,7 @@ def select_inits(bench: Bench, only: Optional[str]) -> None:
 
 def describe(bench: Bench, why_not: str) -> dict:
     """The head of the report: the machine, the inits, and how it is measured."""
-    head: dict = {"machine": machine.describe(), "quick": bench.quick, "mode": bench.mode, "how": bench.how,
+    head: dict = {"machine": {**machine.describe(), "python": machine.describe_python(bench.python)}, "quick": bench.quick, "mode": bench.mode, "how": bench.how,
                   "why_no_tracepoints": why_not, "generator": bench.generator.description,
                   "command": " ".join(["python3", "-m", "benchmarks", *sys.argv[1:]]),
                   "inits": {init.name: {"version": init.version, "command": init.command} for init in bench.inits}}
@@ -185,7 +189,8 @@ def write_json(path: str, head: dict, results: list[Result]) -> None:
     experiments = []
     for result in results:
         fields = asdict(result)
-        del fields["curves"]
+        for name in ("curves", "repeats", "first"):
+            del fields[name]
         experiments.append(fields)
     with open(path, "w", encoding="utf-8") as file:
         json.dump({**head, "experiments": experiments}, file, indent=1)
@@ -218,7 +223,7 @@ def run_storm(arguments: Sequence[str], progress: Progress) -> int:
     if not (0 <= options.rate <= 1e6 and 0 < options.seconds <= 86400):
         parser.error("expected a --rate from 0 to 1000000 and --seconds above 0")
     extra = [(f"chosen={options.init}", inits.PAUSE if options.pause else inits.INIT)] if options.init else []
-    with open_bench(False, extra, False, progress) as (bench, _):
+    with open_bench(False, extra, False, sys.executable, progress) as (bench, _):
         name = "chosen" if options.init else "pyinit --pause" if options.pause else "pyinit"
         init = next(init for init in bench.inits if init.name == name)
         return storm_command.run(bench, init, options.rate, options.seconds)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import subprocess
 import time
 
 from . import procfs
@@ -15,8 +16,23 @@ def describe() -> dict[str, str]:
     """CPU, memory, kernel, Python and load, for the head of the report."""
     return {"cpu": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} x {read_cpu_model()}",
             "memory": read_memory_size(), "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
-            "python": f"{platform.python_implementation()} {platform.python_version()}",
             "load": " ".join(f"{load:.2f}" for load in os.getloadavg())}
+
+
+def find_interpreter(launcher: str) -> str:
+    """The interpreter that a launcher names in its first line."""
+    with open(launcher, encoding="utf-8", errors="surrogateescape") as file:
+        return file.readline()[2:].split()[0]
+
+
+def describe_python(path: str) -> str:
+    """An interpreter's version and path: how one was built counts for as much as its version."""
+    code = "import platform; print(platform.python_implementation(), platform.python_version())"
+    try:
+        done = subprocess.run([path, "-IS", "-c", code], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return path
+    return f"{done.stdout.strip()}, {path}"
 
 
 def read_cpu_model() -> str:

@@ -10,6 +10,7 @@ from typing import Any, Callable, Optional, Sequence
 from .inits import AGAIN
 
 NOTHING = "-"
+AND_MORE = " (and "
 
 
 @dataclass
@@ -24,11 +25,24 @@ class Result:
     warnings: list[str] = field(default_factory=list)
     data: list[dict[str, Any]] = field(default_factory=list)
     curves: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    repeats: dict[str, int] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
 
-    def warn(self, text: str) -> None:
-        """Say once what is wrong with the data."""
-        if text not in self.warnings:
+    def warn(self, text: str, key: str = "") -> None:
+        """Say what is wrong with the data; of those with the same key only the first, and how many there were."""
+        key = key or text
+        self.repeats[key] = self.repeats.get(key, 0) + 1
+        if self.repeats[key] == 1:
+            self.first[key] = len(self.warnings)
             self.warnings.append(text)
+        elif key != text:
+            place = self.first[key]
+            self.warnings[place] = f"{self.warnings[place].partition(AND_MORE)[0]}{AND_MORE}{self.repeats[key] - 1} more)"
+
+    def note(self, text: str) -> None:
+        """Say once how the data are to be read."""
+        if text not in self.notes:
+            self.notes.append(text)
 
 
 def format_time(nanoseconds: Optional[float]) -> str:

@@ -266,3 +266,11 @@ def test_every_line_of_the_table_is_an_init() -> None:
     for name, kind, command, _group, _version in inits.TABLE:
         assert kind in (inits.INIT, inits.PAUSE, inits.SUPERVISOR, inits.SLEEPER)
         assert command.format(pyinit="x", folder="y"), name
+
+
+def test_warnings_of_one_kind_are_counted() -> None:
+    result = report.Result("x", "y", [])
+    for number in range(3):
+        result.warn(f"late by {number}", "late")
+        result.warn("other")
+    assert result.warnings == ["late by 0 (and 2 more)", "other"]

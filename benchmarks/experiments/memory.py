@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from contextlib import ExitStack
 
 from .. import namespaces, procfs
@@ -23,7 +22,7 @@ def run(bench: Bench) -> Result:
     result = Result(NAME, f"memory of one, and the sum of {PODS} pauses that are alive at once",
                     ["init", "RSS", "PSS", "private dirty", "private / bare python", f"{PODS} RSS", f"{PODS} PSS",
                      f"{PODS} private dirty", "/ best peer"])
-    bare = Init(BARE, SLEEPER, [os.path.realpath(sys.executable), "-IS", "-c",
+    bare = Init(BARE, SLEEPER, [bench.python, "-IS", "-c",
                                 "import _signal; _signal.pause()"], own=True)
     inits = [bare, *bench.with_check(bench.inits)]
     single = {}

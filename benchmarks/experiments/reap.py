@@ -75,7 +75,7 @@ def add_rows(result: Result, load: str, inits: list[Init], storms: dict, noise: 
     for init in inits:
         mine, summary = storms.get((load, init.name), []), summaries[init.name]
         plan = summarise([value for storm in mine for value in storm.from_plan])
-        late = max((late_share(storm.answer) for storm in mine), default=None)
+        late = sum(late_share(storm.answer) for storm in mine) / len(mine) if mine else None
         rate = [achieved_rate(storm.answer) for storm in mine if not load.startswith("burst")]
         result.rows.append([load, init.name, f"{summary['n']:,}",
                             *(format_time(summary[f"p{percent:g}"]) for percent in REPORTED),

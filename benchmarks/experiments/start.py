@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import time
 from typing import Optional
 
@@ -20,6 +19,7 @@ TURNS, QUICK_TURNS = 40, 10
 STOP_TURNS, QUICK_STOP_TURNS = 15, 4
 
 TRUE, BARE = "true, alone", "python3 -IS -c pass"
+POLLING = 0.00005  # seconds between two looks; closer ones would take CPU from what is measured
 PATIENCE = 1.0  # seconds to wait for an init to mask a signal, or to stop
 
 # Not PID 1, tini and pyinit look whether they are a subreaper only in order to warn that they are not.
@@ -48,7 +48,7 @@ def run(bench: Bench) -> Result:
 def measure_starts(bench: Bench, inits: list[Init]) -> dict[tuple[str, str], list[int]]:
     """Nanoseconds from posix_spawn(3) to the exit seen, for each (mode, name), all in turns."""
     true = find_program("true") or "/bin/true"
-    commands = [(TRUE, [true]), (BARE, [os.path.realpath(sys.executable), "-IS", "-c", "pass"])]
+    commands = [(TRUE, [true]), (BARE, [bench.python, "-IS", "-c", "pass"])]
     commands += [(init.name, [*init.command, true]) for init in inits]
     modes = {NAMESPACE: os.environ, PLAIN: PLAIN_ENVIRONMENT}
     if bench.mode != NAMESPACE:
@@ -85,6 +85,7 @@ def measure_window(bench: Bench, init: Init) -> Optional[float]:
         while time.monotonic_ns() - began < PATIENCE * 1e9:
             if procfs.blocks_or_catches(pid, signal.SIGTERM):
                 return time.monotonic_ns() - began
+            time.sleep(POLLING)
         return None
     finally:
         namespaces.end(pid, bench.mode)
@@ -136,7 +137,7 @@ def add_rows(result: Result, bench: Bench, inits: list[Init], starts: dict, wind
         "python is that over the whole of python3 -IS -c pass, less the namespace",
         "plain: not PID 1, with TINI_VERBOSITY=0, so that nobody looks whether it is a subreaper in order to warn",
         "to mask: from the exec until SIGTERM is blocked or caught, before which PID 1 loses it (pid_namespaces(7)); seen "
-        "by polling /proc every 50 us or so, so that the smallest are upper bounds",
+        "by polling /proc every 150 us or so, so that the smallest are upper bounds",
         "SIGTERM to exit: the main child is sleep, which SIGTERM ends; never: it was still there after a second"]
     note_noise(result, "time over true", [ratios.noise])
 
