@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
+pytest.register_assert_rewrite("support")  # so that its assertions say what they compared
 
 from support import NAMESPACE, PYTHON, ROOT, STAND_IN, Init, python  # noqa: E402
 

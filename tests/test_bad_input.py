@@ -26,7 +26,6 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-@pytest.mark.core
 def test_command_lines_that_are_refused(init: Init, tmp_path: Path) -> None:
     for arguments, word in REFUSED:
         started = tmp_path / "started"

@@ -16,6 +16,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Optional
 
 import pytest
 from support import PYTHON, ROOT, Init, Running, children_of, python, run, shell, wait_until, zombies_of
@@ -174,6 +175,24 @@ def test_resources_gone_after_the_start(init: Init) -> None:
                 running.expect("ready")
                 resource.prlimit(running.pid, limit, (0, 0))
                 use(running, 50)
+
+
+@pytest.mark.parametrize("options", [[], ["-w", "-vvv"]], ids=["quiet", "verbose"])
+@pytest.mark.parametrize("replacement", [None, b"", b"something else"], ids=["gone", "empty", "another"])
+def test_launcher_replaced_while_it_runs(mode: str, launcher: str, tmp_path: Path, options: list[str],
+                                         replacement: Optional[bytes]) -> None:
+    """An upgrade takes the files away: what is loaded later, such as a message, may be lost, and nothing else."""
+    for suffix in ("", ".pyc"):
+        text = Path(launcher + suffix).read_bytes()
+        (tmp_path / f"launcher{suffix}").write_bytes(text.replace(launcher.encode(), bytes(tmp_path / "launcher")))
+    (tmp_path / "launcher").chmod(0o755)
+    with Init(mode, [str(tmp_path / "launcher")]).start(python(WORKER), options) as running:
+        running.expect("ready")
+        for suffix in ("", ".pyc"):
+            (tmp_path / f"launcher{suffix}").unlink()
+            if replacement is not None:
+                (tmp_path / f"launcher{suffix}").write_bytes(replacement)
+        use(running)
 
 
 def runs_under(argv: list[str], *limits: str) -> bool:

@@ -26,21 +26,21 @@ def check(launcher: object) -> None:
 
 @pytest.mark.core
 def test_files_that_are_written(tmp_path: Path) -> None:
-    assert install(tmp_path / "init") == (0, f"{tmp_path}/init\n{tmp_path}/init.pyc\n".encode(), b"")
-    assert sorted(os.listdir(tmp_path)) == ["init", "init.pyc"]
-    assert oct((tmp_path / "init").stat().st_mode)[-3:] == "755"
-    assert oct((tmp_path / "init.pyc").stat().st_mode)[-3:] == "644"
-    lines = (tmp_path / "init").read_text().splitlines()
+    assert install(tmp_path / "launcher") == (0, f"{tmp_path}/launcher\n{tmp_path}/launcher.pyc\n".encode(), b"")
+    assert sorted(os.listdir(tmp_path)) == ["launcher", "launcher.pyc"]
+    assert oct((tmp_path / "launcher").stat().st_mode)[-3:] == "755"
+    assert oct((tmp_path / "launcher.pyc").stat().st_mode)[-3:] == "644"
+    lines = (tmp_path / "launcher").read_text().splitlines()
     interpreter, _, flags = lines[0].partition(" ")
     assert interpreter.startswith("#!/") and flags.startswith("-IS")
     assert "pthread_sigmask" in lines[1], "signals are blocked in the first statement"
-    check(tmp_path / "init")
+    check(tmp_path / "launcher")
 
 
 def test_relative_path(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    assert install("init", cwd=tmp_path, env=environment).code == 0
-    check(tmp_path / "init")
+    assert install("launcher", cwd=tmp_path, env=environment).code == 0
+    check(tmp_path / "launcher")
 
 
 @pytest.mark.parametrize("name", ["with space", "quote'\"", "new\nline", "brace{}", "back\\slash", "per%cent", "é",
@@ -54,28 +54,28 @@ def test_any_path(tmp_path: Path, name: str) -> None:
 
 
 def test_installed_over_another(tmp_path: Path) -> None:
-    (tmp_path / "init").write_text("something else")
+    (tmp_path / "launcher").write_text("something else")
     for _ in range(2):
-        assert install(tmp_path / "init").code == 0
-        check(tmp_path / "init")
+        assert install(tmp_path / "launcher").code == 0
+        check(tmp_path / "launcher")
 
 
 def test_installed_over_one_that_runs(tmp_path: Path) -> None:
-    assert install(tmp_path / "init").code == 0
-    with Init("subreaper", [str(tmp_path / "init")]).start(shell("echo ready; read x; exit 5")) as running:
+    assert install(tmp_path / "launcher").code == 0
+    with Init("subreaper", [str(tmp_path / "launcher")]).start(shell("echo ready; read x; exit 5")) as running:
         running.expect("ready")
-        assert install(tmp_path / "init").code == 0
+        assert install(tmp_path / "launcher").code == 0
         assert running.finish().code == 5
-    check(tmp_path / "init")
+    check(tmp_path / "launcher")
 
 
 def test_same_bytes_each_time(tmp_path: Path) -> None:
     """What is written depends on the interpreter and the destination alone."""
-    assert install(tmp_path / "init").code == 0
-    first = (tmp_path / "init").read_bytes(), (tmp_path / "init.pyc").read_bytes()
+    assert install(tmp_path / "launcher").code == 0
+    first = (tmp_path / "launcher").read_bytes(), (tmp_path / "launcher.pyc").read_bytes()
     for seed in ("1", "2"):
-        assert install(tmp_path / "init", env={"PYTHONHASHSEED": seed, "LANG": "C"}).code == 0
-        assert ((tmp_path / "init").read_bytes(), (tmp_path / "init.pyc").read_bytes()) == first
+        assert install(tmp_path / "launcher", env={"PYTHONHASHSEED": seed, "LANG": "C"}).code == 0
+        assert ((tmp_path / "launcher").read_bytes(), (tmp_path / "launcher.pyc").read_bytes()) == first
 
 
 def test_symlink(launcher: str, tmp_path: Path) -> None:
@@ -143,38 +143,38 @@ def break_bundle(launcher: Path, how: str) -> None:
 @pytest.mark.parametrize("how", ["missing", "empty", "cut", "header only", "folder", "other version"])
 def test_bundle_that_cannot_be_loaded(mode: str, tmp_path: Path, how: str) -> None:
     """One clear line and exit code 1."""
-    assert install(tmp_path / "init").code == 0
-    break_bundle(tmp_path / "init", how)
-    result = Init(mode, [str(tmp_path / "init")]).run(["true"])
+    assert install(tmp_path / "launcher").code == 0
+    break_bundle(tmp_path / "launcher", how)
+    result = Init(mode, [str(tmp_path / "launcher")]).run(["true"])
     message = result.err.decode()
     assert (result.code, result.out, message.count("\n")) == (1, b"", 1), message
-    assert message.startswith("pyinit: ") and f"{tmp_path}/init.pyc" in message and "pyinit-install" in message
+    assert message.startswith("pyinit: ") and f"{tmp_path}/launcher.pyc" in message and "pyinit-install" in message
 
 
 def test_bundle_of_another_python(tmp_path: Path) -> None:
     if not OTHERS:
         pytest.skip("no second version of Python on this machine")
-    assert install(tmp_path / "init").code == install("--python", OTHERS[0], tmp_path / "other").code == 0
-    shutil.copy(tmp_path / "other.pyc", tmp_path / "init.pyc")
-    result = run([tmp_path / "init", "-s", "--", "true"])
+    assert install(tmp_path / "launcher").code == install("--python", OTHERS[0], tmp_path / "other").code == 0
+    shutil.copy(tmp_path / "other.pyc", tmp_path / "launcher.pyc")
+    result = run([tmp_path / "launcher", "-s", "--", "true"])
     assert result.code == 1 and result.err.startswith(b"pyinit: ") and result.err.count(b"\n") == 1
 
 
 @pytest.mark.parametrize("python", OTHERS)
 def test_another_python(tmp_path: Path, python: str) -> None:
     """The interpreter that runs a launcher need not be the one that installs it."""
-    assert install("--python", python, tmp_path / "init").code == 0
-    assert (tmp_path / "init").read_text().startswith(f"#!{os.path.dirname(python)}/")
-    check(tmp_path / "init")
+    assert install("--python", python, tmp_path / "launcher").code == 0
+    assert (tmp_path / "launcher").read_text().startswith(f"#!{os.path.dirname(python)}/")
+    check(tmp_path / "launcher")
 
 
 def test_virtual_environment(tmp_path: Path) -> None:
     """From within one, the launcher runs the interpreter behind it and outlives it."""
     subprocess.run([PYTHON, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, timeout=DEADLINE * 4)
-    result = run([tmp_path / "venv/bin/python", "-m", "pyinit.install", tmp_path / "init"])
+    result = run([tmp_path / "venv/bin/python", "-m", "pyinit.install", tmp_path / "launcher"])
     assert result.code == 0, result
     shutil.rmtree(tmp_path / "venv")
-    check(tmp_path / "init")
+    check(tmp_path / "launcher")
 
 
 def test_folder_as_destination(tmp_path: Path) -> None:
@@ -192,20 +192,20 @@ def refuse(words: str, *arguments: object) -> None:
 
 def test_destination_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    refuse("No such file or directory", tmp_path / "missing" / "init")
-    refuse("Not a directory", tmp_path / "file" / "init")
-    refuse("/proc/init", "/proc/init")
+    refuse("No such file or directory", tmp_path / "missing" / "launcher")
+    refuse("Not a directory", tmp_path / "file" / "launcher")
+    refuse("/proc/launcher", "/proc/launcher")
     refuse("File name too long", tmp_path / ("x" * 300))
-    (tmp_path / "init.pyc").mkdir()
-    refuse("init.pyc", tmp_path / "init")
-    assert sorted(os.listdir(tmp_path)) == ["file", "init.pyc"]
+    (tmp_path / "launcher.pyc").mkdir()
+    refuse("launcher.pyc", tmp_path / "launcher")
+    assert sorted(os.listdir(tmp_path)) == ["file", "launcher.pyc"]
 
 
 def test_python_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "script").write_text("no program\n")
     for python in ("/bin/true", "/bin/false", "/bin/cat", "/no/such/python", str(tmp_path),
                    str(tmp_path / "script"), ""):
-        refuse(python or "", "--python", python, tmp_path / "init")
+        refuse(python or "", "--python", python, tmp_path / "launcher")
     assert os.listdir(tmp_path) == ["script"]
 
 
@@ -215,7 +215,7 @@ def test_python_that_is_too_old(tmp_path: Path) -> None:
     if not old:
         pytest.skip("no Python before 3.9 on this machine")
     for python in old:
-        refuse("3.9", "--python", python, tmp_path / "init")
+        refuse("3.9", "--python", python, tmp_path / "launcher")
     assert os.listdir(tmp_path) == []
 
 
@@ -226,10 +226,10 @@ def test_python_at_a_path_that_no_shebang_takes(tmp_path: Path) -> None:
         wrapper = tmp_path / name / "python"
         wrapper.write_text(f'#!/bin/sh\nexec "{PYTHON}" "$@"\n')
         wrapper.chmod(0o755)
-        result = install("--python", wrapper, tmp_path / "init")
+        result = install("--python", wrapper, tmp_path / "launcher")
         # Refused, or resolved to an interpreter at a better path: never a launcher that does not start.
         if result.code == 0:
-            check(tmp_path / "init")
+            check(tmp_path / "launcher")
         else:
             assert (result.code, result.err.count(b"\n")) == (1, 1), result
 
