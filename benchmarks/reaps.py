@@ -49,6 +49,7 @@ class Matcher:
         self.children: dict[int, list[int]] = {}  # those of whom no signal was seen
         self.number: dict[int, int] = {}  # PID in the namespace to global PID
         self.order: dict[int, int] = {}  # a child's place among all that were forked by its kind of parent
+        self.births = 0
         self.ready: dict[int, int] = {}
 
     def follow(self, event: Event) -> None:
@@ -67,9 +68,12 @@ class Matcher:
 
     def fork(self, parent: int, child: int) -> None:
         """A task of the storm has made a child."""
+        for table in (self.newest, self.children, self.ready):
+            table.pop(child, None)  # of an earlier process: the kernel uses PIDs again
         self.newest[parent] = child
         self.children.setdefault(parent, []).append(child)
-        self.order[child] = len(self.order)
+        self.order[child] = self.births
+        self.births += 1
 
     def find_zombie(self, task: int) -> int:
         """Which process a SIGCHLD that was sent from a task is about: the task itself, which exits; or, if it is a

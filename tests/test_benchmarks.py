@@ -274,3 +274,12 @@ def test_warnings_of_one_kind_are_counted() -> None:
         result.warn(f"late by {number}", "late")
         result.warn("other")
     assert result.warnings == ["late by 0 (and 2 more)", "other"]
+
+
+def test_a_global_pid_that_is_used_again_is_another_process() -> None:
+    """201 was a parent; when 201 comes again as an orphan, its signal is about itself."""
+    events = [*fork(1, 200, 201, 5), *fork(3, 201, 202, 6), sigchld(10, 202), wait4(20, 6),
+              *fork(30, 200, 203, 7), *fork(33, 203, 201, 8), sigchld(40, 201), wait4(47, 8)]
+    result = reaps.match(events)
+    assert [(reap.order, reap.latency) for reap in result.reaps] == [(0, 10), (1, 7)]
+    assert result.unmatched == 0
