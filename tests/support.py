@@ -46,6 +46,15 @@ child = os.posix_spawnp(command[0], command, os.environ)
 os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
+# Has two children that have ended and executes its argv: a shell might have reaped one of them before.
+ZOMBIES_FIRST = """
+import os, sys
+for code in (4, 5):
+    child = os.fork() or os._exit(code)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+os.execvp(sys.argv[1], sys.argv[1:])
+"""
+
 
 class Result(NamedTuple):
     """What is left of a process that has ended; a death by signal N is the code -N."""

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import (DEADLINE, FORWARDED, NAMESPACE, PYTHON, STAND_IN, Running, children_of, is_blocked, python,
-                     read_status, run, shell, wait_until, zombies_of)
+from support import (DEADLINE, FORWARDED, NAMESPACE, PYTHON, STAND_IN, ZOMBIES_FIRST, Running, children_of, is_blocked,
+                     python, read_status, run, shell, wait_until, zombies_of)
 
 WARNING = b"Warning: pause should be the first process\n"
 WAYS = ["launcher", "--pause", "module", "symlink"]
@@ -134,13 +134,8 @@ def test_storm_in_a_pod(pause: list[str], first: list[str]) -> None:
 
 def test_children_had_before_exec(pause: list[str], first: list[str]) -> None:
     """Zombies already when the pause begins."""
-    script = '(exit 1) & (exit 2) & read line; exec "$@"'
-    with Running([*first, *shell(script, *pause)], "pid1") as running:
-        pid = running.pid
-        wait_until(lambda: len(zombies_of(pid)) == 2, "two zombies")
-        running.write(b"\n")
-        wait_until(lambda: not children_of(pid), "them to be reaped")
-        wait_until(lambda: waits(pid), "the pause to wait")
+    with start([*first, *python(ZOMBIES_FIRST, *pause)], "pid1") as running:
+        wait_until(lambda: not children_of(running.pid), "the zombies to be reaped")
         running.send(signal.SIGTERM)
         assert running.finish().code == 0
 

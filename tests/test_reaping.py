@@ -7,8 +7,8 @@ import platform
 import signal
 
 import pytest
-from support import (ONE_BY_ONE, STAND_IN, TOGETHER, Init, children_of, leave_all, python, read_stat, reap_all, run,
-                     scene, shell, wait_until, zombies_of)
+from support import (ONE_BY_ONE, STAND_IN, TOGETHER, ZOMBIES_FIRST, Init, children_of, leave_all, python, read_stat,
+                     reap_all, run, scene, shell, wait_until, zombies_of)
 
 # Each way in which orphans come to be: what the main child does, and how many orphans that leaves.
 SCENES = {
@@ -163,13 +163,11 @@ def test_orphans_of_a_killed_init_without_a_reaper(stand_in: Init, launcher: str
 
 
 def test_children_had_before_exec(init: Init) -> None:
-    """Children that a shell had before it became pyinit are pyinit's from the start, and zombies already."""
-    script = '(exit 4) & (exit 5) & read line; exec "$@"'
+    """Children that a program had before it became pyinit are pyinit's from the start, and zombies already."""
     ready = python("import os; os.write(1, b'ready\\n'); os.read(0, 1)")
     for program, left in ((init.program, 0), (python(STAND_IN), 2)):
         one = Init(init.mode, program)
-        with one.start(ready, inside=shell(script)) as running:
-            running.write(b"\n")
+        with one.start(ready, inside=python(ZOMBIES_FIRST)) as running:
             running.expect("ready")
             pid = running.pid
             wait_until(lambda: len(children_of(pid)) == 1 + left, "just those that are expected")
