@@ -12,6 +12,7 @@ import sys
 from _ast import AST, Assign, AnnAssign, ImportFrom, PyCF_ONLY_AST
 from _frozen_importlib_external import MAGIC_NUMBER
 from _imp import source_hash
+from posix import listdir
 
 # Imported by each start, each after those that it imports itself; "*" is the personality's module.
 INIT_PATH = ("pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.signals", "pyinit.main",
@@ -19,14 +20,8 @@ INIT_PATH = ("pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.s
              "pyinit.spawn", "pyinit.supervise")
 PAUSE_PATH = ("pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.signals", "pyinit.main",
               "pyinit.personalities", "pyinit.personalities.*", "pyinit.reaper", "pyinit.pause")
-# Imported by some starts: other personalities, the texts, prctl(2).
-ON_DEMAND = ("pyinit.pause", "pyinit.personalities.catatonit", "pyinit.personalities.catatonit_messages",
-             "pyinit.personalities.catatonit_texts", "pyinit.personalities.dumb_init",
-             "pyinit.personalities.dumb_init_messages", "pyinit.personalities.dumb_init_texts",
-             "pyinit.personalities.getopt", "pyinit.personalities.native", "pyinit.personalities.native_messages",
-             "pyinit.personalities.native_texts", "pyinit.personalities.pause", "pyinit.personalities.tini",
-             "pyinit.personalities.tini_messages", "pyinit.personalities.tini_texts", "pyinit.prctl", "pyinit.reaper",
-             "pyinit.session", "pyinit.signal_names", "pyinit.spawn", "pyinit.supervise")
+# Never imported by a launcher.
+NOT_BUNDLED = ("pyinit.__main__", "pyinit.bundle", "pyinit.install")
 # At the end of the file stands, in so many bytes, where the code ends.
 LENGTH = 4
 PACKAGES = ("pyinit", "pyinit.personalities")
@@ -69,7 +64,8 @@ def build(root: str, personality: str) -> bytes:
     """
     now = [name.replace("*", personality) for name in (PAUSE_PATH if personality == "pause" else INIT_PATH)]
     modules = tuple((name, package_of(name), compile_module(root, name)) for name in now)
-    later = marshal.dumps({name: marshal.dumps(compile_module(root, name)) for name in ON_DEMAND if name not in now})
+    later = marshal.dumps({name: marshal.dumps(compile_module(root, name)) for name in find_modules(root)
+                           if name not in now})
     identity = source_hash(0, marshal.dumps(modules) + later)
     constants = {"NOW": modules, "BUILD": identity}
     program = compile(LOADER, "bundle.py", "exec", dont_inherit=True, optimize=2)
@@ -77,6 +73,16 @@ def build(root: str, personality: str) -> bytes:
     # The header of a hash-based .pyc that is not checked against a source, PEP 552.
     header = MAGIC_NUMBER + (1).to_bytes(4, "little") + identity
     return header + code + later + (len(header) + len(code)).to_bytes(LENGTH, "little")
+
+
+def find_modules(root: str) -> list[str]:
+    """Every module that a launcher may import, in order of name, so that the bundle's bytes are always the same."""
+    names = []
+    for package in PACKAGES:
+        for file in sorted(listdir(f"{root}/{package.replace('.', '/')}")):
+            if file.endswith(".py"):
+                names.append(f"{package}.{file[:-3]}".replace(".__init__", ""))
+    return [name for name in names if name not in NOT_BUNDLED]
 
 
 def replace_constants(code, constants: dict[str, object]):

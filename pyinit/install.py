@@ -91,9 +91,10 @@ def inspect_interpreter(python: str) -> tuple[str, str]:
     """
     code = ("import sys; print(getattr(sys, '_base_executable', sys.executable)); print(sys.implementation.name); "
             "print('%d.%d' % sys.version_info[:2])")
-    executable, name, version = run_interpreter(python, "-c", code).decode("utf-8", "surrogateescape").splitlines()
+    answer = run_interpreter(python, "-c", code).decode("utf-8", "surrogateescape").splitlines()
+    executable, name, version = answer if len(answer) == 3 else ("", "no Python", "")
     if name != "cpython" or tuple(map(int, version.split("."))) < (3, 9):
-        raise InstallError(f"{python}: is {name} {version}; expected CPython 3.9 or later")
+        raise InstallError(f"{python}: is {name} {version}".rstrip() + "; expected CPython 3.9 or later")
     return os.path.abspath(executable), f"CPython {version}"
 
 
@@ -114,7 +115,8 @@ def run_interpreter(python: str, *arguments: str) -> bytes:
         raise InstallError(f"{python}: gave no answer in {COMPILE_TIMEOUT} s; expected a Python interpreter") from None
     except subprocess.CalledProcessError as error:
         reason = error.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise InstallError(f"{python}: failed with exit code {error.returncode}: {reason}") from None
+        raise InstallError(f"{python}: failed with exit code {error.returncode} ({reason}); expected CPython 3.9 "
+                           "or later") from None
 
 
 def write_file(path: str, content: bytes, mode: int) -> None:

@@ -7,12 +7,12 @@ import sys
 
 from .files import read_file
 from .log import Log, write_line
-from .options import UsageError
+from .options import Options, UsageError
 from .signals import EntryState, block_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn, Optional
+    from typing import Mapping, NoReturn, Optional
 
 
 # Base names of argv[0] and what they are called for; any other is the name that the launcher was written under.
@@ -48,6 +48,7 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
             name, arguments = read_name(arguments)
         personality = find_personality(PERSONALITIES[name])
         options = personality.parse(arguments, posix.environ, name)
+        set_reaper(options, posix.environ)
     except UsageError as error:
         write_line(str(error))
         return 1
@@ -57,10 +58,18 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
     if options.pause:
         from .pause import pause
 
-        return pause(log)
+        return pause(log, options.reap == "kernel")
     from .supervise import supervise
 
     return supervise(options, entry, log)
+
+
+def set_reaper(options: Options, environ: Mapping[bytes, bytes]) -> None:
+    """How to reap, for every personality: the command line, else PYINIT_REAP. Raises UsageError."""
+    what = "--reap" if options.reap else "PYINIT_REAP"
+    options.reap = options.reap or environ.get(b"PYINIT_REAP", b"").decode("utf-8", "surrogateescape")
+    if options.reap not in ("", "wait", "kernel"):
+        raise UsageError(f"pyinit: {what} '{options.reap}': expected wait or kernel")
 
 
 def read_name(arguments: list[str]) -> tuple[str, list[str]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from _signal import SIGINT, SIGQUIT, SIGTERM
+
 TYPE_CHECKING = False  # typing's own flag costs 5 ms of imports; checkers take this name as well
 if TYPE_CHECKING:
     from typing import Any
@@ -24,9 +26,18 @@ class Options:
     exit_codes           for a command not found, one not executable, and anything else that keeps it from running
     change_directory     pyinit goes to / once the main child runs: it keeps no mount busy
     close_descriptors    pyinit closes all but stdio once the main child runs: it keeps no file open
-    group                forward signals to the main child's process group
+    signal_to            who is sent a signal: "main" the main child, "group" its process group, "all" every descendant
     rewrite              what is forwarded in place of a signal; 0 drops it
     suspend              pyinit stops itself, SIGSTOP, after forwarding SIGTSTP, SIGTTIN or SIGTTOU
+    reap                 "wait", or "kernel" by ignoring SIGCHLD; "" is "wait"
+    grace                when the main child has ended, seconds that what is left has between SIGTERM and SIGKILL; -1 is
+                         not to wait at all
+    wait_all             when the main child has ended, wait for all that is left
+    kill_after           seconds between a termination signal and SIGKILL for the main child; -1 is never
+    stop_signals         the termination signals
+    ok_on_stop           a main child that died by a signal that pyinit forwarded counts as exit code 0
+    stats                where the statistics go at the end: "" nowhere, "-" stderr, else a file
+    stats_signal         write them when this signal comes, and do not forward it; 0 is none
     end_signal           forwarded, as if received, when the main child has ended; 0 is none
     warn_on_reap         one warning for each orphan reaped
     remap_exit           exit codes that are reported as 0
@@ -34,7 +45,9 @@ class Options:
 
     __slots__ = ("command", "show", "verbosity", "pause", "subreaper", "parent_death_signal", "warn_not_adopting",
                  "isolation", "keep_signal_state", "update_listen_pid", "exit_codes", "change_directory",
-                 "close_descriptors", "group", "rewrite", "suspend", "end_signal", "warn_on_reap", "remap_exit")
+                 "close_descriptors", "signal_to", "rewrite", "suspend", "reap", "grace", "wait_all",
+                 "kill_after", "stop_signals", "ok_on_stop", "stats", "stats_signal", "end_signal", "warn_on_reap",
+                 "remap_exit")
 
     def __init__(self, **given: Any) -> None:
         self.command: list[str] = []
@@ -50,9 +63,17 @@ class Options:
         self.exit_codes = (127, 126, 1)
         self.change_directory = False
         self.close_descriptors = False
-        self.group = False
+        self.signal_to = "main"
         self.rewrite: dict[int, int] = {}
         self.suspend = False
+        self.reap = ""
+        self.grace = -1.0
+        self.wait_all = False
+        self.kill_after = -1.0
+        self.stop_signals = (SIGTERM, SIGINT, SIGQUIT)
+        self.ok_on_stop = False
+        self.stats = ""
+        self.stats_signal = 0
         self.end_signal = 0
         self.warn_on_reap = False
         self.remap_exit: set[int] = set()

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import posix
-from _signal import SIGCHLD, SIGINT, SIGTERM, sigwait
+from _signal import SIGCHLD, SIGINT, SIGTERM, signal, sigwait
 
 from .log import WARNING, Log, write_line
 from .reaper import drain
+from .signals import SIG_IGN
 
 DESCRIPTIONS = {SIGINT: "Interrupt", SIGTERM: "Terminated"}  # strsignal(3)
 
 
-def pause(log: Log) -> int:
-    """Reap until SIGINT or SIGTERM; return exit code 0. Other signals are blocked, and so do nothing."""
+def pause(log: Log, kernel_reaping: bool) -> int:
+    """Reap until SIGINT or SIGTERM; return exit code 0. Other signals are blocked, and so do nothing.
+
+    With kernel_reaping the kernel does it, without a wakeup: nobody asks for a status here, see kernel_reaper.py.
+    """
     if posix.getpid() != 1:
         write_line("Warning: pause should be the first process")
+    if kernel_reaping:
+        signal(SIGCHLD, SIG_IGN)
     # From here on nothing but SIGINT and SIGTERM may end the pause: the pod's namespace goes with it.
     number = SIGCHLD  # sweep once unasked: children may have ended before the first wait
     while number not in DESCRIPTIONS:

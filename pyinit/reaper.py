@@ -2,31 +2,75 @@
 
 from __future__ import annotations
 
+from _signal import sigtimedwait, sigwait
 from posix import WEXITSTATUS, WIFSIGNALED, WNOHANG, WTERMSIG, waitpid
+
+from .signals import WAITED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Optional
 
+    Report = Optional[Callable[[int, int, bool], None]]
+
 # A status, which no process has, for a main child whose own was lost: exit code 1.
 LOST = -1
 
 
-def drain(main_child: int, report: Optional[Callable[[int, int, bool], None]] = None) -> Optional[int]:
+class WaitReaper:
+    """The waitpid loop: reaps on SIGCHLD."""
+
+    __slots__ = ("main_child", "report", "childless")
+
+    def __init__(self, report: Report) -> None:
+        """`report(pid, status, is_main)` is called for each child reaped."""
+        self.main_child = 0
+        self.report = report
+        self.childless = False  # whether the last drain found that there is no child left
+
+    def watch(self, main_child: int) -> int:
+        """Learn which child is the main child; return a signal to begin with, 0 for none."""
+        self.main_child = main_child
+        return 0
+
+    def wait(self, timeout: float = -1.0) -> int:
+        """Wait for a signal and take it; 0 after `timeout` seconds, if that is not negative.
+
+        Without a timeout, an idle pyinit is never woken. sigwait(3), not sigwaitinfo(2): its answer is a small integer,
+        which needs no memory, so that no signal is taken and then lost to a MemoryError.
+        """
+        if timeout < 0:
+            return sigwait(WAITED)
+        taken = sigtimedwait(WAITED, timeout)
+        return taken.si_signo if taken else 0
+
+    def drain(self) -> Optional[int]:
+        """Reap until no zombie is left; return the main child's wait status if it was among them."""
+        status, self.childless = drain(self.main_child, self.report)
+        return self.settle(status)
+
+    def settle(self, status: Optional[int]) -> Optional[int]:
+        """The main child's status, once; LOST when there is no child left and it was not seen: it never will be."""
+        if status is None and self.childless and self.main_child:
+            status = LOST
+        if status is not None:
+            self.main_child = 0
+        return status
+
+
+def drain(main_child: int, report: Report = None) -> tuple[Optional[int], bool]:
     """Reap until no zombie is left: one SIGCHLD stands for any number of them, signal(7).
 
-    Returns the main child's wait status if it was among them, else None. `report(pid, status, is_main)` is called for
-    each child. When there is no child left at all and the main child was not seen, its status is LOST: waiting on
-    would be for ever. A pause, which has no main child, passes 0.
+    Returns the main child's wait status if it was among them, else None, and whether no child is left at all.
     """
     main_status = None
     while True:
         try:
             pid, status = waitpid(-1, WNOHANG)
         except ChildProcessError:  # ECHILD: no children
-            return LOST if main_status is None and main_child else main_status
+            return main_status, True
         if pid == 0:  # children, but none that has exited
-            return main_status
+            return main_status, False
         if pid == main_child:
             main_status = status
         if report:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import posix
-from _signal import SIGCHLD, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, sigwait
+from _signal import SIGCHLD, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU
 
 from .log import DEBUG, FATAL, INFORMATION, WARNING, Log
 from .options import Options
-from .reaper import LOST, drain, exit_code
-from .signals import WAITED, EntryState, ignore_terminal_stops
+from .reaper import LOST, WaitReaper, exit_code
+from .signals import EntryState, ignore_terminal_stops
 from .spawn import holds_terminal, restore_environment, spawn
 
 TYPE_CHECKING = False
@@ -20,7 +20,9 @@ def supervise(options: Options, entry: EntryState, log: Log) -> int:
     """Run options.command as the main child; return the exit code that pyinit is to have."""
     set_process_attributes(options, log)
     restore_environment(log)
-    report = reporter(options, log)
+    reaper = choose_reaper(options, log)
+    stats = open_stats(options, reaper)
+    end = plan_end(options, log)
     terminal = options.isolation == "group" and holds_terminal()
     own_signals: set[int] = set()  # what pyinit itself has caused, to be taken once and not forwarded
     if options.isolation == "session":
@@ -28,7 +30,7 @@ def supervise(options: Options, entry: EntryState, log: Log) -> int:
 
         own_signals = detach_terminal(log)
     # Children inherited through execve(2) may have ended before SIGCHLD was blocked; whatever ends later raises one.
-    drain(0, report)
+    reaper.drain()
     try:
         main_child = spawn(options, entry, log, terminal)
     except OSError as error:
@@ -36,39 +38,90 @@ def supervise(options: Options, entry: EntryState, log: Log) -> int:
         return 1
 
     # From here on pyinit must not die before its main child does: as PID 1 it would take the whole container along.
-    target = -main_child if options.group else main_child
-    guard(log, settle_down, options, log, main_child)
+    sent: dict[int, int] = {}  # how often each signal was sent on
     status = None
-    number = 0
-    while status is None:
+    number = guard(log, reaper.watch, main_child)
+    guard(log, settle_down, options, log, main_child)
+    while True:
         try:
             if number == SIGCHLD:
-                status = drain(main_child, report)
+                drained = reaper.drain()
+                if drained is not None:
+                    status = drained
             elif number in own_signals:
                 own_signals.remove(number)
                 log.tell(DEBUG, "hand_off_ignored", number)
+            elif stats and number and number == options.stats_signal:
+                stats.write(main_child, status, sent)
             elif number:
-                forward(number, target, options, log, main_child)
-            if status is None:
-                # No timeout: an idle pyinit is never woken. sigwait(3), not sigwaitinfo(2): its answer is a small
-                # integer, which needs no memory, so that no signal is taken and then lost to a MemoryError.
-                number = sigwait(WAITED)
-                log.tell(DEBUG, "received", number)
+                forward(number, main_child if status is None else 0, options, log, sent)
+            if end is None:
+                if status is not None:
+                    break
+                number = reaper.wait()
+            else:
+                if end.advance(number, status, main_child, reaper.childless):
+                    break
+                number = reaper.wait(end.timeout())
+            log.tell(DEBUG, "received", number)
         except BaseException as error:
             number = SIGCHLD
             log.tell(WARNING, "unexpected", error)
 
     code = exit_code(status)
     guard(log, finish, options, log, main_child, status, terminal)
+    if stats and options.stats:
+        guard(log, stats.write, main_child, status, sent)
+    if options.ok_on_stop and status & 0x7f in sent:  # the signal that killed it, wait(2); 0 is never sent
+        return 0
     return 0 if code in options.remap_exit else code
 
 
-def guard(log: Log, act: Callable, *arguments) -> None:
-    """Do what must not end pyinit if it fails."""
+def guard(log: Log, act: Callable, *arguments):
+    """Do what must not end pyinit if it fails; return what it returns, 0 if it failed."""
     try:
-        act(*arguments)
+        return act(*arguments)
     except BaseException as error:
         log.tell(WARNING, "unexpected", error)
+        return 0
+
+
+def choose_reaper(options: Options, log: Log):
+    """The kernel where it was asked for and can; else the waitpid loop, which counts for the statistics."""
+    report = reporter(options, log)
+    if options.reap == "kernel":
+        if options.warn_on_reap:
+            log.tell(WARNING, "no_kernel_reaping", "a warning for each orphan needs the waitpid loop")
+        else:
+            try:
+                from .kernel_reaper import KernelReaper
+
+                return KernelReaper(log)
+            except (ImportError, AttributeError, OSError) as error:
+                log.tell(WARNING, "no_kernel_reaping", getattr(error, "strerror", None) or str(error))
+    if options.stats or options.stats_signal:
+        from .stats import CountingReaper
+
+        return CountingReaper(report)
+    return WaitReaper(report)
+
+
+def open_stats(options: Options, reaper):
+    """What writes the statistics, None when nobody wants them."""
+    if not (options.stats or options.stats_signal):
+        return None
+    from .stats import Stats
+
+    return Stats(options.stats, reaper)
+
+
+def plan_end(options: Options, log: Log):
+    """What brings the orderly end, None to leave when the main child has ended."""
+    if options.grace < 0 and not options.wait_all and options.kill_after < 0:
+        return None
+    from .orderly_end import OrderlyEnd
+
+    return OrderlyEnd(options, log)
 
 
 def set_process_attributes(options: Options, log: Log) -> None:
@@ -135,28 +188,41 @@ def settle_down(options: Options, log: Log, main_child: int) -> None:
                     pass  # the one that the folder itself was read by
 
 
-def forward(number: int, target: int, options: Options, log: Log, main_child: int = 0) -> None:
-    """Send a signal, or what it is rewritten to, to the target of kill(2): a PID, or minus a process group.
+def forward(number: int, main_child: int, options: Options, log: Log, sent: dict[int, int]) -> None:
+    """Send a signal, or what it is rewritten to, to those who get it; count it in `sent`.
 
-    As long as the main child has not made its group, there is none: then it alone is sent the signal.
+    When the main child has ended, main_child is 0: its PID may be another's. Then all that is left gets it.
     """
     new = options.rewrite.get(number, number)
     if new != number:
         log.tell(DEBUG, "rewritten", number, new)
-    for target in (target, main_child) if new else ():
+    if new:
+        sent[new] = sent.get(new, 0) + 1
         try:
-            if target:
-                posix.kill(target, new)
-            break
+            send(new, main_child, options.signal_to)
         except ProcessLookupError:
-            pass  # ESRCH: no such group yet; or it has ended just now, and its SIGCHLD is next
+            pass  # ESRCH: it has ended just now; its SIGCHLD is next
         except OSError as error:  # EPERM: it runs as another user now, kill(2)
             log.tell(WARNING, "not_forwarded", new, error.strerror)
-            break
     log.tell(DEBUG, "forwarded", new)
     if options.suspend and number in (SIGTSTP, SIGTTIN, SIGTTOU):
         log.tell(DEBUG, "suspending")
         posix.kill(posix.getpid(), SIGSTOP)
+
+
+def send(number: int, main_child: int, signal_to: str) -> None:
+    """Send a signal to the main child, its process group or all. Raises OSError."""
+    if main_child == 0 or signal_to == "all":
+        from .processes import send_to_all
+
+        send_to_all(number)
+    elif signal_to == "group":
+        try:
+            posix.kill(-main_child, number)
+        except ProcessLookupError:
+            posix.kill(main_child, number)  # it has not made its group yet
+    else:
+        posix.kill(main_child, number)
 
 
 def finish(options: Options, log: Log, main_child: int, status: int, terminal: bool) -> None:
@@ -164,11 +230,23 @@ def finish(options: Options, log: Log, main_child: int, status: int, terminal: b
     if status == LOST:
         log.tell(WARNING, "status_lost", main_child)
     if options.end_signal:
-        # Only to a group: the PID of the main child is free by now, and may be another's.
-        forward(options.end_signal, -main_child if options.group else 0, options, log)
+        end_rest(options, log, main_child)
     log.tell(INFORMATION, "ended", main_child, status, exit_code(status))
     if terminal:
         take_terminal_back()
+
+
+def end_rest(options: Options, log: Log, main_child: int) -> None:
+    """Send the last signal to what is left of the main child's group."""
+    number = options.rewrite.get(options.end_signal, options.end_signal)
+    if number != options.end_signal:
+        log.tell(DEBUG, "rewritten", options.end_signal, number)
+    if number and options.signal_to == "group":  # without one there is nobody: the main child's PID is free by now
+        try:
+            posix.kill(-main_child, number)
+        except OSError:
+            pass  # nobody is left
+    log.tell(DEBUG, "forwarded", number)
 
 
 def take_terminal_back() -> None:

@@ -15,10 +15,10 @@ from pyinit.personalities import getopt
 COMMAND = ["true"]
 STOP = {20: 19, 21: 19, 22: 19}  # dumb-init: SIGTSTP, SIGTTIN and SIGTTOU become SIGSTOP
 TINI = {}
-DUMB_INIT = {"verbosity": 0, "warn_not_adopting": False, "isolation": "session", "group": True, "rewrite": STOP,
+DUMB_INIT = {"verbosity": 0, "warn_not_adopting": False, "isolation": "session", "signal_to": "group", "rewrite": STOP,
              "keep_signal_state": False, "exit_codes": (2, 2, 2), "change_directory": True, "suspend": True,
              "end_signal": 15}
-SINGLE = {"isolation": "", "group": False, "rewrite": {}}
+SINGLE = {"isolation": "", "signal_to": "main", "rewrite": {}}
 CATATONIT = {"subreaper": True, "warn_not_adopting": False, "update_listen_pid": True, "exit_codes": (1, 1, 1),
              "change_directory": True, "close_descriptors": True}
 
@@ -26,8 +26,8 @@ CATATONIT = {"subreaper": True, "warn_not_adopting": False, "update_listen_pid":
 ACCEPTED = [
     ("pyinit", "true", {}, {}),
     ("pyinit", "-s true", {}, {"subreaper": True}),
-    ("pyinit", "--subreaper --group -- true", {}, {"subreaper": True, "group": True}),
-    ("pyinit", "-sgwvv true", {}, {"subreaper": True, "group": True, "warn_on_reap": True, "verbosity": 3}),
+    ("pyinit", "--subreaper --group -- true", {}, {"subreaper": True, "signal_to": "group"}),
+    ("pyinit", "-sgwvv true", {}, {"subreaper": True, "signal_to": "group", "warn_on_reap": True, "verbosity": 3}),
     ("pyinit", "-p TERM true", {}, {"parent_death_signal": 15}),
     ("pyinit", "-psigkill true", {}, {"parent_death_signal": 9}),
     ("pyinit", "--parent-death-signal=RTMIN+3 true", {}, {"parent_death_signal": 37}),
@@ -41,13 +41,13 @@ ACCEPTED = [
     ("pyinit", "-l", {}, {"show": "license", "command": []}),
     ("pyinit", "true", {"TINI_SUBREAPER": ""}, {"subreaper": True}),
     ("pyinit", "true", {"PYINIT_SUBREAPER": "1"}, {"subreaper": True}),
-    ("pyinit", "true", {"TINI_KILL_PROCESS_GROUP": "1"}, {"group": True}),
-    ("pyinit", "true", {"PYINIT_KILL_PROCESS_GROUP": ""}, {"group": True}),
+    ("pyinit", "true", {"TINI_KILL_PROCESS_GROUP": "1"}, {"signal_to": "group"}),
+    ("pyinit", "true", {"PYINIT_KILL_PROCESS_GROUP": ""}, {"signal_to": "group"}),
     ("pyinit", "true", {"TINI_VERBOSITY": "3"}, {"verbosity": 3}),
     ("pyinit", "true", {"TINI_VERBOSITY": ""}, {}),
     ("pyinit", "-v true", {"TINI_VERBOSITY": "3", "PYINIT_VERBOSITY": "0"}, {"verbosity": 1}),
     ("tini", "true", {}, TINI),
-    ("tini", "-s -g -w -- true", {}, {"subreaper": True, "group": True, "warn_on_reap": True}),
+    ("tini", "-s -g -w -- true", {}, {"subreaper": True, "signal_to": "group", "warn_on_reap": True}),
     ("tini", "-vvv true", {}, {"verbosity": 4}),
     ("tini", "-p SIGTERM -e 143 true", {}, {"parent_death_signal": 15, "remap_exit": {143}}),
     ("tini", "true -s", {}, {"command": ["true", "-s"]}),
@@ -57,7 +57,7 @@ ACCEPTED = [
     ("tini", "-v true", {"TINI_VERBOSITY": "0"}, {"verbosity": 0}),
     ("tini", "true", {"TINI_VERBOSITY": "3x"}, {"verbosity": 3}),
     ("tini", "true", {"TINI_VERBOSITY": "x"}, {"verbosity": 0}),
-    ("tini", "true", {"TINI_SUBREAPER": "", "TINI_KILL_PROCESS_GROUP": ""}, {"subreaper": True, "group": True}),
+    ("tini", "true", {"TINI_SUBREAPER": "", "TINI_KILL_PROCESS_GROUP": ""}, {"subreaper": True, "signal_to": "group"}),
     ("tini", "true", {"PYINIT_SUBREAPER": "1", "PYINIT_VERBOSITY": "3"}, TINI),
     ("docker-init", "-s true", {}, {"subreaper": True}),
     ("tini-static", "-s true", {}, {"subreaper": True}),
@@ -76,7 +76,7 @@ ACCEPTED = [
     ("dumb-init", "true", {"DUMB_INIT_SETSID": "0"}, {**DUMB_INIT, **SINGLE}),
     ("dumb-init", "true", {"DUMB_INIT_SETSID": "1", "DUMB_INIT_DEBUG": "0"}, DUMB_INIT),
     ("catatonit", "true", {}, CATATONIT),
-    ("catatonit", "-g -- true", {}, {**CATATONIT, "group": True}),
+    ("catatonit", "-g -- true", {}, {**CATATONIT, "signal_to": "group"}),
     ("catatonit", "-P", {}, {**CATATONIT, "pause": True, "command": []}),
     ("catatonit", "-P ignored", {}, {**CATATONIT, "pause": True, "command": ["ignored"]}),
     ("catatonit", "-gV", {}, {**CATATONIT, "show": "version", "command": []}),

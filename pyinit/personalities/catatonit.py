@@ -39,7 +39,7 @@ def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Op
             options.show = SHOW[letter]
             return options
         if letter == "g":
-            options.group = True
+            options.signal_to = "group"
         else:
             options.pause = True
     if not options.command and not options.pause:

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping
 
-LONG = {"help": "h", "single-child": "c", "rewrite": "r", "verbose": "v", "version": "V"}
+LONG = {"help": "h", "single-child": "c", "rewrite": "r:", "verbose": "v", "version": "V"}
 MOST = 31  # the highest signal that it rewrites
 
 
@@ -26,7 +26,7 @@ def messages():
 
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
     """Options from a command line, without argv[0], and an environment. Raises UsageError."""
-    options = Options(verbosity=0, warn_not_adopting=False, isolation="session", group=True, keep_signal_state=False,
+    options = Options(verbosity=0, warn_not_adopting=False, isolation="session", signal_to="group", keep_signal_state=False,
                       exit_codes=(2, 2, 2), change_directory=True, suspend=True, end_signal=SIGTERM)
     try:
         pairs, options.command = read_options(arguments, "hvVcr:", LONG)
@@ -39,7 +39,7 @@ def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Op
         if letter == "v":
             options.verbosity = DEBUG
         elif letter == "c":
-            options.isolation, options.group = "", False
+            options.isolation, options.signal_to = "", "main"
         else:
             add_rewrite(options, value)
     if not options.command:
@@ -74,7 +74,7 @@ def read_environment(options: Options, environ: Mapping[bytes, bytes]) -> None:
         options.verbosity = DEBUG
         write_line("[dumb-init] Running in debug mode.")
     if environ.get(b"DUMB_INIT_SETSID") == b"0":
-        options.isolation, options.group = "", False
+        options.isolation, options.signal_to = "", "main"
         if options.verbosity >= DEBUG:
             write_line("[dumb-init] Not running in setsid mode.")
 

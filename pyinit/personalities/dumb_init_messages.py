@@ -43,6 +43,8 @@ def session_started() -> str:
 
 
 def received(number: int) -> str:
+    if not number:
+        return ""
     return f"[dumb-init] Received signal {number}."
 
 

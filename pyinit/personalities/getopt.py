@@ -12,9 +12,10 @@ if TYPE_CHECKING:
 def read_options(arguments: list[str], short: str, long: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[str]]:
     """Split a command line, without argv[0], into (letter, value) pairs and the rest.
 
-    `short` is as for getopt(3): the letters, a colon behind each that takes a value; `long` maps long names, which may
-    be cut short where that is clear, to letters. The options end at the first argument that is none, or behind `--`.
-    Raises UsageError with getopt's message.
+    `short` is as for getopt(3): the letters, a colon behind each that takes a value. `long` maps long names, which may
+    be cut short where that is clear, to letters or to names of their own, with a colon if they take a value, and with
+    two if they may: `--name=VALUE`. The options end at the first argument that is none, or behind `--`. Raises
+    UsageError with getopt's message.
     """
     options = []
     rest = list(arguments)
@@ -23,13 +24,13 @@ def read_options(arguments: list[str], short: str, long: Mapping[str, str]) -> t
         if argument == "--":
             break
         if argument.startswith("--") and long:
-            options.append(read_long(argument, short, long, rest))
+            options.append(read_long(argument, long, rest))
         else:
             read_short(argument, short, rest, options)
     return options, rest
 
 
-def read_long(argument: str, short: str, long: Mapping[str, str], rest: list[str]) -> tuple[str, str]:
+def read_long(argument: str, long: Mapping[str, str], rest: list[str]) -> tuple[str, str]:
     """One long option: `--name`, `--name VALUE` or `--name=VALUE`."""
     given, sign, value = argument[2:].partition("=")
     names = [given] if given in long else [name for name in long if name.startswith(given)]
@@ -38,14 +39,16 @@ def read_long(argument: str, short: str, long: Mapping[str, str], rest: list[str
     if len(names) > 1:
         raise UsageError(f"option '--{given}' is ambiguous; possibilities:"
                          + "".join(f" '--{name}'" for name in names))
-    letter = long[names[0]]
-    if letter + ":" in short:
+    key = long[names[0]]
+    if key.endswith("::"):
+        return key[:-2], value
+    if key.endswith(":"):
         if not sign and not rest:
             raise UsageError(f"option '--{names[0]}' requires an argument")
-        return letter, value if sign else rest.pop(0)
+        return key[:-1], value if sign else rest.pop(0)
     if sign:
         raise UsageError(f"option '--{names[0]}' doesn't allow an argument")
-    return letter, ""
+    return key, ""
 
 
 def read_short(argument: str, short: str, rest: list[str], options: list[tuple[str, str]]) -> None:

@@ -9,11 +9,13 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping
 
-# Capital letters stand for long options that have no letter: see parse().
 SHORT = "sp:ge:wvhl"
-LONG = {"subreaper": "s", "parent-death-signal": "p", "group": "g", "remap-exit": "e", "warn-on-reap": "w",
-        "verbose": "v", "help": "h", "version": "V", "license": "l", "pause": "P"}
-SHOW = {"h": "help", "V": "version", "l": "license"}
+LONG = {"subreaper": "s", "parent-death-signal": "p:", "group": "g", "remap-exit": "e:", "warn-on-reap": "w",
+        "verbose": "v", "help": "h", "version": "version", "license": "l", "pause": "pause", "reap": "reap:",
+        "signal-to": "signal-to:", "rewrite": "rewrite:", "grace": "grace:", "wait-all": "wait-all",
+        "kill-after": "kill-after:", "stop-signal": "stop-signal:", "ok-on-stop": "ok-on-stop", "stats": "stats::",
+        "stats-signal": "stats-signal:"}
+SHOW = {"h": "help", "version": "version", "l": "license"}
 
 
 def messages():
@@ -54,29 +56,36 @@ def read_environment(options: Options, environ: Mapping[bytes, bytes]) -> None:
     """tini's variables and pyinit's twins of them, which win; the command line is added to both."""
     for prefix in (b"TINI_", b"PYINIT_"):
         options.subreaper |= prefix + b"SUBREAPER" in environ
-        options.group |= prefix + b"KILL_PROCESS_GROUP" in environ
+        if prefix + b"KILL_PROCESS_GROUP" in environ:
+            options.signal_to = "group"
         verbosity = environ.get(prefix + b"VERBOSITY")
         if verbosity:
             options.verbosity = read_number(verbosity.decode("utf-8", "surrogateescape"),
                                             prefix.decode() + "VERBOSITY", 9)
 
 
-def set_option(options: Options, letter: str, value: str) -> None:
+def set_option(options: Options, key: str, value: str) -> None:
     """Set what one option asks for."""
-    if letter == "s":
+    if key == "s":
         options.subreaper = True
-    elif letter == "p":
+    elif key == "p":
         options.parent_death_signal = read_signal(value, "-p")
-    elif letter == "g":
-        options.group = True
-    elif letter == "e":
+    elif key == "g":
+        options.signal_to = "group"
+    elif key == "e":
         options.remap_exit.add(read_number(value, "-e", 255))
-    elif letter == "w":
+    elif key == "w":
         options.warn_on_reap = True
-    elif letter == "v":
+    elif key == "v":
         options.verbosity += 1
-    else:
+    elif key == "pause":
         options.pause = True
+    elif key == "reap":
+        options.reap = value  # looked at by main, with PYINIT_REAP
+    else:
+        from .native_more import set_option
+
+        set_option(options, key, value)
 
 
 def read_number(text: str, what: str, most: int) -> int:

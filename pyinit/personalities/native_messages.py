@@ -28,6 +28,26 @@ def no_parent_death_signal() -> str:
     return "pyinit: warning: cannot set the parent-death signal: prctl(2) was refused, or this Python has no _ctypes"
 
 
+def no_kernel_reaping(reason: str) -> str:
+    """The waitpid loop is used though the kernel was to reap."""
+    return f"pyinit: warning: --reap kernel is not possible here ({reason}): reaping by the waitpid loop"
+
+
+def killing_main(pid: int) -> str:
+    """The main child has not ended in time."""
+    return f"pyinit: main child (PID {pid}) has not ended in time: killing it"
+
+
+def terminating_all(seconds: float) -> str:
+    """The main child has ended, and what is left is asked to."""
+    return f"pyinit: asking what is left to end, within {seconds:g} seconds"
+
+
+def killing_all() -> str:
+    """What is left has not ended in time."""
+    return "pyinit: killing what is left"
+
+
 def environment_unknown(reason: str) -> str:
     """/proc/self/environ cannot be read."""
     return (f"pyinit: warning: cannot read /proc/self/environ ({reason}): LC_CTYPE is passed on as it is, and CPython "
@@ -70,7 +90,7 @@ def session_started() -> str:
 
 
 def received(number: int) -> str:
-    """A signal was taken; what becomes of it is told by the next message."""
+    """A signal was taken, 0 when a deadline came; what becomes of it is told by the next message."""
     return ""
 
 

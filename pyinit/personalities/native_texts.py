@@ -14,9 +14,11 @@ Usage: pyinit [OPTIONS] [--] COMMAND [ARG...]
 
 HELP = USAGE + """\
 
-Run COMMAND as the main child: forward signals to it, reap every child that is
-had or adopted, and exit with COMMAND's exit code (128 + N if signal N killed it).
+Run COMMAND as the main child: forward signals to it, reap every child that it
+or its descendants leave behind, and exit with COMMAND's exit code (128 + N if
+signal N killed it).
 
+As tini's:
   -s, --subreaper        adopt orphans also when not PID 1
   -p, --parent-death-signal SIG
                          have SIG sent when the parent of pyinit exits
@@ -24,18 +26,43 @@ had or adopted, and exit with COMMAND's exit code (128 + N if signal N killed it
   -e, --remap-exit CODE  exit 0 when the exit code is CODE (may be repeated)
   -w, --warn-on-reap     one warning for each orphan that is reaped
   -v, --verbose          say more (may be repeated)
-      --pause            no command: reap until SIGINT or SIGTERM
   -h, --help             this text
       --version          the version
   -l, --license          the license
 
+What else to be:
+      --pause            no command: reap until SIGINT or SIGTERM
+      --as NAME          (first) tini, docker-init, dumb-init, catatonit, pause
+
+How to reap:
+      --reap HOW         wait: the waitpid loop; kernel: by ignoring SIGCHLD
+
+Who gets a signal, and as what:
+      --signal-to WHOM   main (the main child), group (-g), all (descendants)
+      --rewrite SIG:SIG  forward another in its place; SIG:none drops it
+                         (may be repeated)
+
+When the main child has ended:
+      --grace SECONDS    SIGTERM to all that is left, SIGKILL after SECONDS
+      --wait-all         wait for all that is left
+      --ok-on-stop       exit 0 if a signal that was forwarded has killed it
+And when it does not end:
+      --kill-after SECONDS
+                         SIGKILL, so long after a termination signal
+      --stop-signal SIG  what that is (TERM, INT and QUIT)
+
+What it has done:
+      --stats[=FILE]     one line of JSON at the end, on stderr or to FILE
+      --stats-signal SIG and when SIG comes, which is not forwarded
+
 A signal is a name (TERM, SIGTERM, RTMIN+3) or a number. Options end at the
 first argument that is none, or at --.
 
-Environment (each also with PYINIT_ in place of TINI_):
+Environment (each TINI_ also with PYINIT_ in its place):
   TINI_SUBREAPER, TINI_KILL_PROCESS_GROUP
                          if set at all: as -s, as -g
-  TINI_VERBOSITY         0 fatal errors, 1 warnings (default), 2 and 3 more"""
+  TINI_VERBOSITY         0 fatal errors, 1 warnings (default), 2 and 3 more
+  PYINIT_REAP            as --reap"""
 
 LICENSE = """\
 MIT License

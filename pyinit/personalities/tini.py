@@ -47,7 +47,7 @@ def set_option(options: Options, letter: str, value: str) -> None:
     if letter == "s":
         options.subreaper = True
     elif letter == "g":
-        options.group = True
+        options.signal_to = "group"
     elif letter == "w":
         options.warn_on_reap = True
     elif letter == "v":
@@ -68,7 +68,8 @@ def set_option(options: Options, letter: str, value: str) -> None:
 def read_environment(options: Options, environ: Mapping[bytes, bytes]) -> None:
     """tini's variables. TINI_VERBOSITY is added to no -v: it replaces what they made, as tini does."""
     options.subreaper |= b"TINI_SUBREAPER" in environ
-    options.group |= b"TINI_KILL_PROCESS_GROUP" in environ
+    if b"TINI_KILL_PROCESS_GROUP" in environ:
+        options.signal_to = "group"
     if b"TINI_VERBOSITY" in environ:
         options.verbosity = atoi(environ[b"TINI_VERBOSITY"])
 

@@ -46,6 +46,8 @@ def spawned(name: str, pid: int) -> str:
 
 
 def received(number: int) -> str:
+    if not number:
+        return ""
     return line("DEBUG", "Received SIGCHLD" if number == SIGCHLD else f"Passing signal: '{describe(number)}'")
 
 

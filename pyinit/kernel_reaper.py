@@ -1,0 +1,140 @@
+"""Reaping by the kernel: a process that ignores SIGCHLD has its children released the instant they exit, wait(2) NOTES.
+
+No zombie, no wakeup of pyinit, no walk through its children; and it goes on when a CPU quota has stopped pyinit. The
+main child's status, which the kernel would throw away too, is read from its pidfd, Linux 6.15.
+
+Rejected: handlers and set_wakeup_fd() for the signals. A handler runs Python for each signal, and the pipe behind it can
+be full. A signalfd keeps them blocked and queued, the real-time ones with their number.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+import fcntl
+import posix
+import select
+import sys
+from _signal import SIGCHLD, signal
+
+from .log import WARNING, Log
+from .reaper import LOST, WaitReaper, drain
+from .signals import SIG_DFL, SIG_IGN, WAITED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+# <linux/pidfd.h>: struct pidfd_info of 64 bytes, the first version, and its request, _IOWR(0xFF, 11, size).
+INFO_SIZE = 64
+PIDFD_GET_INFO = 3 << 30 | INFO_SIZE << 16 | 0xFF << 8 | 11
+PIDFD_INFO_EXIT = 1 << 3  # in the mask, the first eight bytes: what is asked for, and what was filled in
+EXIT_CODE = slice(60, 64)
+
+SFD_CLOEXEC, SFD_NONBLOCK = posix.O_CLOEXEC, posix.O_NONBLOCK  # signalfd(2)
+SIGINFO_SIZE = 128  # struct signalfd_siginfo, which begins with the number
+SIGSET_SIZE = 128  # sigset_t of the C library
+
+
+class KernelReaper(WaitReaper):
+    """The kernel reaps; the main child's end is read from its pidfd."""
+
+    __slots__ = ("log", "pidfd", "signals", "poll")
+
+    def __init__(self, log: Log) -> None:
+        """Raises OSError where this kernel or a sandbox does not support it."""
+        super().__init__(None)
+        self.log = log
+        self.pidfd = -1
+        check_support()
+        self.signals = open_signalfd()
+        self.poll = select.poll()
+        self.poll.register(self.signals, select.POLLIN)
+
+    def watch(self, main_child: int) -> int:
+        """Learn which child is the main child, and leave the rest to the kernel; return a signal to begin with.
+
+        Not before its pidfd is open may SIGCHLD be ignored: it may have ended already, and would be gone. Without a
+        pidfd (EMFILE) all is as with the waitpid loop.
+        """
+        self.main_child = main_child
+        try:
+            self.pidfd = posix.pidfd_open(main_child)
+        except OSError as error:
+            self.log.tell(WARNING, "no_kernel_reaping", error.strerror)
+            return 0
+        self.poll.register(self.pidfd, 0)  # POLLHUP: it is released, and only then its status can be read
+        signal(SIGCHLD, SIG_IGN)
+        return SIGCHLD
+
+    def wait(self, timeout: float = -1.0) -> int:
+        """Wait for a signal and take it; SIGCHLD when the main child has ended; 0 after `timeout` seconds, if that is
+        not negative.
+        """
+        ready = self.poll.poll(None if timeout < 0 else timeout * 1000)
+        if any(descriptor == self.signals for descriptor, _ in ready):
+            return int.from_bytes(posix.read(self.signals, SIGINFO_SIZE)[:4], sys.byteorder)
+        return SIGCHLD if ready else 0
+
+    def drain(self) -> Optional[int]:
+        """Reap what ended before SIGCHLD was ignored; return the main child's wait status if it has ended."""
+        status, self.childless = drain(self.main_child)
+        if self.pidfd < 0:
+            return self.settle(status)
+        if status is None:
+            status = self.read_status()
+        if status is not None:
+            self.main_child = 0
+            # What is left, somebody may want to wait for: from now on it is reaped on SIGCHLD.
+            self.poll.unregister(self.pidfd)
+            posix.close(self.pidfd)
+            self.pidfd = -1
+            signal(SIGCHLD, SIG_DFL)
+            self.childless = drain(0)[1]
+        return status
+
+    def read_status(self) -> Optional[int]:
+        """The main child's wait status; None as long as it has not ended."""
+        watched = select.poll()
+        watched.register(self.pidfd, 0)
+        if not watched.poll(0):
+            return None
+        info = bytearray(INFO_SIZE)
+        info[:8] = PIDFD_INFO_EXIT.to_bytes(8, sys.byteorder)
+        try:
+            fcntl.ioctl(self.pidfd, PIDFD_GET_INFO, info)
+        except OSError:
+            return LOST
+        if not int.from_bytes(info[:8], sys.byteorder) & PIDFD_INFO_EXIT:
+            return LOST
+        return int.from_bytes(info[EXIT_CODE], sys.byteorder, signed=True)
+
+
+def check_support() -> None:
+    """Raise OSError unless a pidfd tells how its process ended.
+
+    Linux before 6.15 knows the request and leaves the exit code out, which cannot be told from a process that runs.
+    """
+    release = posix.uname().release.split(".")
+    digits = "".join(character for character in release[1] if character.isdigit()) if len(release) > 1 else ""
+    if not release[0].isdigit() or (int(release[0]), int(digits or 0)) < (6, 15):
+        raise OSError(0, f"Linux {'.'.join(release[:2])} is older than 6.15")
+    pidfd = posix.pidfd_open(posix.getpid())
+    try:
+        info = bytearray(INFO_SIZE)
+        info[:8] = PIDFD_INFO_EXIT.to_bytes(8, sys.byteorder)
+        fcntl.ioctl(pidfd, PIDFD_GET_INFO, info)
+    finally:
+        posix.close(pidfd)
+
+
+def open_signalfd() -> int:
+    """A descriptor that every signal waited for is read from. Raises OSError."""
+    mask = 0
+    for number in WAITED:
+        mask |= 1 << number - 1
+    signalfd = _ctypes.dlsym(_ctypes.dlopen(None, 0), "signalfd")
+    descriptor = _ctypes.call_function(signalfd, (-1, mask.to_bytes(8, sys.byteorder) + bytes(SIGSET_SIZE - 8),
+                                                  SFD_CLOEXEC | SFD_NONBLOCK))
+    if descriptor < 0:
+        raise OSError(0, "signalfd(2) was refused")
+    return descriptor

@@ -1,0 +1,50 @@
+"""Every process that pyinit answers for, and sending to all of them; loaded when asked for."""
+
+from __future__ import annotations
+
+import posix
+
+from .files import read_file
+
+
+def send_to_all(number: int) -> None:
+    """Send a signal to everything in pyinit's PID namespace if it is PID 1 of that, else to all its descendants.
+
+    kill(2) with -1 spares the sender, and as PID 1 reaches nothing outside, pid_namespaces(7).
+    """
+    if posix.getpid() == 1:
+        try:
+            posix.kill(-1, number)
+        except OSError:
+            pass  # ESRCH: nobody is there; EPERM: somebody of another user is
+        return
+    for pid in descendants(posix.getpid()):
+        try:
+            posix.kill(pid, number)
+        except OSError:
+            pass  # it has ended meanwhile, or is of another user
+
+
+def descendants(ancestor: int) -> list[int]:
+    """The PIDs of a process's descendants, parents before children, zombies left out; empty without /proc."""
+    children: dict[int, list[int]] = {}
+    try:
+        names = posix.listdir("/proc")
+    except OSError:
+        return []
+    for name in names:
+        if name.isdigit():
+            try:
+                # PID (command) state parent ...; the command may hold anything, parentheses as well, proc(5).
+                state, parent = read_file(f"/proc/{name}/stat").rpartition(b")")[2].split()[:2]
+            except (OSError, ValueError):
+                continue  # it has ended meanwhile
+            children.setdefault(int(parent), []).append(int(name) if state not in b"ZX" else -int(name))
+    found: list[int] = []
+    following = [ancestor]
+    while following:
+        below = children.pop(following.pop(), [])
+        # A zombie has no children: they went to their reaper when it exited.
+        found += [pid for pid in below if pid > 0]
+        following += [pid for pid in below if pid > 0]
+    return found

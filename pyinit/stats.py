@@ -1,0 +1,112 @@
+"""What pyinit has done, as one line of JSON; loaded when asked for."""
+
+from __future__ import annotations
+
+import json
+import posix
+from time import monotonic
+
+from .files import read_file
+from .log import consume_own_signal, write_line
+from .reaper import WaitReaper, exit_code
+from .signal_names import signal_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping, Optional
+
+MOST_COMMANDS = 10
+
+
+class CountingReaper(WaitReaper):
+    """The waitpid loop that looks at each zombie before it is reaped, and counts."""
+
+    __slots__ = ("orphans", "most", "commands")
+
+    def __init__(self, report) -> None:
+        super().__init__(report)
+        self.orphans = 0
+        self.most = 0
+        self.commands: dict[str, int] = {}
+
+    def drain(self) -> Optional[int]:
+        """As WaitReaper.drain()."""
+        main_status = None
+        drained = 0
+        while True:
+            try:
+                # WNOWAIT leaves the zombie, and with it its name, waitid(2).
+                found = posix.waitid(posix.P_ALL, 0, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+                self.childless = False
+            except ChildProcessError:
+                found, self.childless = None, True
+            if not found:
+                break
+            command = read_command(found.si_pid)
+            pid, status = posix.waitpid(found.si_pid, 0)
+            drained += 1
+            if pid == self.main_child:
+                main_status = status
+            else:
+                self.orphans += 1
+                self.commands[command] = self.commands.get(command, 0) + 1
+            if self.report:
+                self.report(pid, status, pid == self.main_child)
+        self.most = max(self.most, drained)
+        return self.settle(main_status)
+
+
+def read_command(pid: int) -> str:
+    """The name of a process, which a zombie keeps, proc(5)."""
+    try:
+        return read_file(f"/proc/{pid}/comm").decode("utf-8", "backslashreplace").rstrip("\n")
+    except OSError:
+        return "?"
+
+
+class Stats:
+    """Collects, and writes to where the person asked for."""
+
+    __slots__ = ("where", "reaper", "started")
+
+    def __init__(self, where: str, reaper) -> None:
+        """where is a file to append to, or "" or "-" for stderr."""
+        self.where = where
+        self.reaper = reaper
+        self.started = monotonic()
+
+    def write(self, main_child: int, status: Optional[int], sent: Mapping[int, int]) -> None:
+        """Write one line; nothing is raised when it cannot be written. `sent` counts the signals forwarded."""
+        counted = isinstance(self.reaper, CountingReaper)
+        line = json.dumps({
+            "uptime_seconds": round(monotonic() - self.started, 3),
+            "orphans_reaped": self.reaper.orphans if counted else None,
+            "most_zombies_in_one_drain": self.reaper.most if counted else None,
+            "signals_forwarded": {signal_name(number): count for number, count in sorted(sent.items())},
+            "main_child": {"pid": main_child, "exit_code": None if status is None else exit_code(status),
+                           "signal": signal_name(status & 0x7f) if status is not None and 0 < status & 0x7f < 0x7f
+                           else None},
+            "orphans_by_command": top(self.reaper.commands) if counted else None,
+        })
+        if self.where in ("", "-"):
+            write_line(line)
+        else:
+            append_line(self.where, line)
+
+
+def top(commands: Mapping[str, int]) -> dict[str, int]:
+    """The commands that left most orphans, the most first."""
+    return dict(sorted(commands.items(), key=lambda item: (-item[1], item[0]))[:MOST_COMMANDS])
+
+
+def append_line(path: str, line: str) -> None:
+    """Append a line to a file, or say on stderr why it cannot be done."""
+    try:
+        descriptor = posix.open(path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC, 0o644)
+        try:
+            posix.write(descriptor, line.encode() + b"\n")
+        finally:
+            posix.close(descriptor)
+    except OSError as error:
+        consume_own_signal(error)
+        write_line(f"pyinit: warning: cannot write the statistics to {path}: {error.strerror}: {line}")
