@@ -1,0 +1,92 @@
+"""The end of a container as a state machine: a table of what happens and what is to be done, without a process."""
+
+from __future__ import annotations
+
+import pytest
+
+from pyinit.shutdown import ENDING, KILL_ALL, KILL_MAIN, KILLING, LEAVE, LINGERING, NEVER, NOTHING, RUNNING
+from pyinit.shutdown import TERMINATE_ALL, Shutdown
+
+# What happens: a method of Shutdown and what it is called with.
+STOP_AT_0, STOP_AT_1, STOP_AT_5 = ("stop", 0.0), ("stop", 1.0), ("stop", 5.0)
+MAIN_ENDS_AT_2, MAIN_ENDS_LAST = ("main_ended", 2.0, False), ("main_ended", 2.0, True)
+CHILD_ENDS, LAST_ENDS = ("child_ended", False), ("child_ended", True)
+AT_3, AT_9, AT_10, AT_12, AT_99 = (("expire", moment) for moment in (3.0, 9.0, 10.0, 12.0, 99.0))
+
+# settings, then events, each with what is to be done and the stage and deadline after it
+TABLE = {
+    "nothing asked for: leave with the main child": ({}, [
+        (STOP_AT_0, NOTHING, RUNNING, NEVER),
+        (MAIN_ENDS_AT_2, LEAVE, RUNNING, NEVER)]),
+    "grace: SIGTERM to all, SIGKILL at the deadline": ({"grace": 10}, [
+        (CHILD_ENDS, NOTHING, RUNNING, NEVER),
+        (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 12.0),
+        (CHILD_ENDS, NOTHING, ENDING, 12.0),
+        (AT_10, NOTHING, ENDING, 12.0),
+        (AT_12, KILL_ALL, KILLING, NEVER),
+        (CHILD_ENDS, KILL_ALL, KILLING, NEVER),  # it may have forked
+        (LAST_ENDS, LEAVE, KILLING, NEVER)]),
+    "grace: leave with the last one": ({"grace": 10}, [
+        (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 12.0),
+        (LAST_ENDS, LEAVE, ENDING, 12.0)]),
+    "grace: nobody is left": ({"grace": 10}, [
+        (MAIN_ENDS_LAST, LEAVE, RUNNING, NEVER)]),
+    "grace: the last of others is not the end": ({"grace": 10}, [
+        (LAST_ENDS, NOTHING, RUNNING, NEVER)]),
+    "grace of 0 kills at once": ({"grace": 0}, [
+        (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 2.0),
+        (AT_3, KILL_ALL, KILLING, NEVER)]),
+    "grace: a termination signal cuts it short": ({"grace": 10}, [
+        (STOP_AT_1, NOTHING, RUNNING, NEVER),
+        (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 12.0),
+        (STOP_AT_5, KILL_ALL, KILLING, NEVER),
+        (STOP_AT_5, NOTHING, KILLING, NEVER)]),
+    "wait-all: no signal, no deadline": ({"wait_all": True}, [
+        (MAIN_ENDS_AT_2, NOTHING, LINGERING, NEVER),
+        (CHILD_ENDS, NOTHING, LINGERING, NEVER),
+        (STOP_AT_5, NOTHING, LINGERING, NEVER),
+        (AT_99, NOTHING, LINGERING, NEVER),
+        (LAST_ENDS, LEAVE, LINGERING, NEVER)]),
+    "wait-all: nobody is left": ({"wait_all": True}, [
+        (MAIN_ENDS_LAST, LEAVE, RUNNING, NEVER)]),
+    "wait-all and grace: it begins with the termination signal": ({"wait_all": True, "grace": 4}, [
+        (MAIN_ENDS_AT_2, NOTHING, LINGERING, NEVER),
+        (STOP_AT_5, TERMINATE_ALL, ENDING, 9.0),
+        (AT_9, KILL_ALL, KILLING, NEVER)]),
+    "wait-all and grace: it begins at once if the signal came before": ({"wait_all": True, "grace": 10}, [
+        (STOP_AT_1, NOTHING, RUNNING, NEVER),
+        (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 12.0)]),
+    "kill-after: SIGKILL to the main child": ({"kill_after": 9}, [
+        (AT_3, NOTHING, RUNNING, NEVER),
+        (STOP_AT_1, NOTHING, RUNNING, 10.0),
+        (AT_9, NOTHING, RUNNING, 10.0),
+        (AT_10, KILL_MAIN, RUNNING, NEVER),
+        (MAIN_ENDS_AT_2, LEAVE, RUNNING, NEVER)]),
+    "kill-after: a second signal does not put it off": ({"kill_after": 9}, [
+        (STOP_AT_0, NOTHING, RUNNING, 9.0),
+        (STOP_AT_5, NOTHING, RUNNING, 9.0)]),
+    "kill-after, then grace": ({"kill_after": 9, "grace": 10}, [
+        (STOP_AT_0, NOTHING, RUNNING, 9.0),
+        (AT_9, KILL_MAIN, RUNNING, NEVER),
+        (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 12.0),
+        (AT_12, KILL_ALL, KILLING, NEVER)]),
+    "kill-after of 0 kills at once": ({"kill_after": 0}, [
+        (STOP_AT_1, NOTHING, RUNNING, 1.0),
+        (AT_3, KILL_MAIN, RUNNING, NEVER)]),
+    "kill-after while waiting for all": ({"kill_after": 5, "wait_all": True}, [
+        (MAIN_ENDS_AT_2, NOTHING, LINGERING, NEVER),
+        (STOP_AT_5, NOTHING, LINGERING, 10.0),
+        (AT_10, KILL_ALL, KILLING, NEVER)]),
+    "kill-after goes on for all when the main child ends in time": ({"kill_after": 9, "wait_all": True}, [
+        (STOP_AT_0, NOTHING, RUNNING, 9.0),
+        (MAIN_ENDS_AT_2, NOTHING, LINGERING, 9.0),
+        (AT_9, KILL_ALL, KILLING, NEVER)]),
+}
+
+
+@pytest.mark.parametrize("case", TABLE)
+def test_stages(case: str) -> None:
+    settings, events = TABLE[case]
+    shutdown = Shutdown(**settings)
+    for (name, *arguments), action, stage, deadline in events:
+        assert (getattr(shutdown, name)(*arguments), shutdown.stage, shutdown.deadline) == (action, stage, deadline), name
