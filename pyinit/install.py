@@ -1,7 +1,7 @@
 """Writes a launcher: the fast way in, two files that start as quickly as the interpreter itself.
 
 `pyinit-install DEST` writes DEST, a script that blocks signals in its first statement, and DEST.pyc, the compiled
-package, which it loads. Together they need nothing but the interpreter, and they travel together.
+package, which it loads from where that was written, else from beside itself. They need nothing but the interpreter.
 """
 
 from __future__ import annotations
@@ -26,12 +26,17 @@ import _signal; ENTRY_MASK = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.
 import marshal, posix
 from _frozen_importlib_external import MAGIC_NUMBER
 try:
-    FILE = posix.open({bundle!r}, posix.O_CLOEXEC)
+    PATH = {bundle!r}
+    try:
+        FILE = posix.open(PATH, posix.O_CLOEXEC)
+    except FileNotFoundError:
+        PATH = __file__ + ".pyc"
+        FILE = posix.open(PATH, posix.O_CLOEXEC)
     CODE = posix.read(FILE, {size})
     posix.close(FILE)
     if CODE[:4] != MAGIC_NUMBER:
         raise ImportError("it is for another Python")
-    exec(marshal.loads(memoryview(CODE)[16:]), {{"PATH": {bundle!r}}})
+    exec(marshal.loads(memoryview(CODE)[16:]), {{"PATH": PATH}})
 except BaseException as error:
     exec({failure!r})
 del CODE
@@ -42,7 +47,7 @@ main(ENTRY_MASK, {name!r})
 FAILURE = """\
 try:
     posix.write(2, ("pyinit: cannot load %s: %s; expected the file that pyinit-install wrote beside the launcher, for "
-                    "{implementation}\\n" % ({bundle!r}, str(error) or repr(error))).encode("utf-8", "surrogateescape"))
+                    "{implementation}\\n" % (PATH, str(error) or repr(error))).encode("utf-8", "surrogateescape"))
 finally:
     posix._exit(1)
 """
@@ -58,16 +63,18 @@ class InstallError(Exception):
 def install(destination: str, python: str = sys.executable, pause: bool = False) -> list[str]:
     """Write a launcher at `destination` that runs under the interpreter `python`; return the files written.
 
-    With `pause` it is a pause under any name; else its name decides. Raises InstallError; a file that was there is
-    replaced whole or left as it was.
+    With `pause` it is a pause under any name; else its name decides. Raises InstallError; a file or a link that was
+    there is replaced whole or left as it was.
     """
     destination = os.path.abspath(destination)
     name = "pause" if pause else os.path.basename(destination)
     if name not in PERSONALITIES:
         name = "pyinit"
     bundle = destination + ".pyc"
-    if os.path.isdir(destination):
-        raise InstallError(f"{destination}: is a directory; expected the path of the launcher itself")
+    for path in (destination, bundle):
+        if os.path.lexists(path) and not (os.path.islink(path) or os.path.isfile(path)):
+            what = "is a directory" if os.path.isdir(path) else "is there and is no file"
+            raise InstallError(f"{path}: {what}; expected the path of the launcher itself")
     python, implementation = inspect_interpreter(python)
     shebang = f"#!{python} -ISXutf8"
     # execve(2): the kernel reads 256 bytes (128 before Linux 5.1), and splits at white space.
@@ -78,7 +85,7 @@ def install(destination: str, python: str = sys.executable, pause: bool = False)
     text = LAUNCHER.format(python=python, synchronous=set(sorted(SYNCHRONOUS)), version=__version__,
                            implementation=implementation, bundle=bundle, name=name,
                            size=int.from_bytes(content[-LENGTH:], "little"),
-                           failure=FAILURE.format(implementation=implementation, bundle=bundle))
+                           failure=FAILURE.format(implementation=implementation))
     write_file(bundle, content, 0o644)
     write_file(destination, os.fsencode(text), 0o755)
     return [destination, bundle]

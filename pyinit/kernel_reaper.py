@@ -3,8 +3,8 @@
 No zombie, no wakeup of pyinit, no walk through its children; and it goes on when a CPU quota has stopped pyinit. The
 main child's status, which the kernel would throw away too, is read from its pidfd, Linux 6.15.
 
-Rejected: handlers and set_wakeup_fd() for the signals. A handler runs Python for each signal, and the pipe behind it can
-be full. A signalfd keeps them blocked and queued, the real-time ones with their number.
+Rejected: handlers and set_wakeup_fd() for the signals. A handler runs Python for each signal, and the pipe behind it
+can be full. A signalfd keeps them blocked and queued, the real-time ones with their number.
 """
 
 from __future__ import annotations

@@ -1,12 +1,6 @@
-"""Messages: one write(2) a line, and never an exception, whatever stderr is.
-
-An event is told by name; how it is worded is the personality's, in a module that is loaded with the first message.
-"""
+"""Messages: an event is told by name; how it is worded is the personality's, in a module loaded with the first one."""
 
 from __future__ import annotations
-
-import _signal
-import posix
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,42 +20,21 @@ class Log:
         self.load_messages = load_messages
 
     def tell(self, level: int, event: str, *arguments: object) -> None:
-        """Write what the personality says to an event, which may be nothing, where it says things of that level."""
+        """Write what the personality says to an event, which may be nothing, where it says things of that level.
+
+        Never raises.
+        """
         if level > self.verbosity:
             return
         try:
-            messages = self.load_messages()
-            text = getattr(messages, event)(*arguments)
-            if text:
-                write_line(text, messages.DESCRIPTORS[level])
-        except BaseException as error:
-            write_line(f"pyinit: {event} {arguments} (no better words: {error!r})")
+            from .lines import write_line
 
-
-def write_line(text: str, descriptor: int = 2) -> None:
-    """Write one line, or drop it where it cannot be written now: a full pipe must not stop the reaping."""
-    try:
-        import select
-
-        poll = select.poll()
-        poll.register(descriptor, select.POLLOUT)
-        if poll.poll(0):
-            posix.write(descriptor, text.encode("utf-8", "surrogateescape") + b"\n")
-    except BaseException as error:
-        consume_own_signal(error)
-
-
-def consume_own_signal(error: BaseException) -> None:
-    """Take back the SIGPIPE or SIGXFSZ that a failed write of ours has raised, write(2).
-
-    It is blocked, so it stays pending, and the loop would forward it to the main child as if somebody had sent it. It
-    is directed at this thread and so is taken before one that was sent to the process, signal(7).
-    """
-    raised = isinstance(error, BrokenPipeError) and _signal.SIGPIPE
-    if isinstance(error, OSError) and error.errno == 27:  # EFBIG; `errno` is one import more
-        raised = _signal.SIGXFSZ
-    if raised:
-        try:
-            _signal.sigtimedwait((raised,), 0)
+            try:
+                messages = self.load_messages()
+                text = getattr(messages, event)(*arguments)
+                if text:
+                    write_line(text, messages.DESCRIPTORS[level])
+            except BaseException as error:
+                write_line(f"pyinit: {event} {arguments} (no better words: {error!r})")
         except BaseException:
-            pass  # nothing may be raised by a message
+            pass  # there is no memory: pyinit goes on without the message

@@ -6,7 +6,7 @@ import posix
 import sys
 
 from .files import read_file
-from .log import Log, write_line
+from .log import Log
 from .options import Options, UsageError
 from .signals import EntryState, block_signals
 
@@ -32,6 +32,8 @@ def main(entry_mask: Optional[set[int]] = None, name: str = "pyinit") -> NoRetur
             entry_mask = block_signals()
         code = run(read_arguments(), EntryState(entry_mask), name)
     except BaseException as error:
+        from .lines import write_line
+
         write_line(f"pyinit: unexpected {error!r}")
     finally:
         posix._exit(code)  # sys.exit() would finalise the interpreter for 1.5 ms; nothing of ours is buffered
@@ -50,6 +52,8 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
         options = personality.parse(arguments, posix.environ, name)
         set_reaper(options, posix.environ)
     except UsageError as error:
+        from .lines import write_line
+
         write_line(str(error))
         return 1
     if options.show:

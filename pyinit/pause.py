@@ -5,15 +5,16 @@ from __future__ import annotations
 import posix
 from _signal import SIGCHLD, SIGINT, SIGTERM, signal, sigwait
 
-from .log import WARNING, Log, write_line
+from .lines import write_line
+from .log import WARNING, Log
 from .reaper import drain
-from .signals import SIG_IGN
+from .signals import SIG_IGN, WAITED
 
 DESCRIPTIONS = {SIGINT: "Interrupt", SIGTERM: "Terminated"}  # strsignal(3)
 
 
 def pause(log: Log, kernel_reaping: bool) -> int:
-    """Reap until SIGINT or SIGTERM; return exit code 0. Other signals are blocked, and so do nothing.
+    """Reap until SIGINT or SIGTERM; return exit code 0. Other signals are taken, and do nothing.
 
     With kernel_reaping the kernel does it, without a wakeup: nobody asks for a status here, see kernel_reaper.py.
     """
@@ -25,9 +26,11 @@ def pause(log: Log, kernel_reaping: bool) -> int:
     number = SIGCHLD  # sweep once unasked: children may have ended before the first wait
     while number not in DESCRIPTIONS:
         try:
-            drain(0)
-            number = sigwait((SIGCHLD, SIGINT, SIGTERM))
+            if number == SIGCHLD:
+                drain(0)
+            number = sigwait(WAITED)  # the others too: left pending they would count against RLIMIT_SIGPENDING
         except BaseException as error:
+            number = SIGCHLD
             log.tell(WARNING, "unexpected", error)
     write_line(f"Shutting down, got signal: {DESCRIPTIONS[number]}")
     return 0

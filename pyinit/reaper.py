@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from _signal import sigtimedwait, sigwait
-from posix import WEXITSTATUS, WIFSIGNALED, WNOHANG, WTERMSIG, waitpid
+from _signal import SIGTRAP, sigtimedwait, sigwait
+from posix import WEXITSTATUS, WIFSIGNALED, WIFSTOPPED, WNOHANG, WSTOPSIG, WTERMSIG, waitpid
 
 from .signals import WAITED
 
@@ -71,10 +71,26 @@ def drain(main_child: int, report: Report = None) -> tuple[Optional[int], bool]:
             return main_status, True
         if pid == 0:  # children, but none that has exited
             return main_status, False
+        if WIFSTOPPED(status):  # it has not ended: it made pyinit its tracer, ptrace(2) PTRACE_TRACEME
+            let_go(pid, WSTOPSIG(status))
+            continue
         if pid == main_child:
             main_status = status
         if report:
-            report(pid, status, pid == main_child)
+            try:
+                report(pid, status, pid == main_child)
+            except BaseException:
+                pass  # a MemoryError: the main child's status must not be lost to it
+
+
+def let_go(pid: int, number: int) -> None:
+    """Trace a child no longer that was stopped by a signal, and have it take that: nobody here would let it go on."""
+    try:
+        from .prctl import stop_tracing
+
+        stop_tracing(pid, 0 if number == SIGTRAP else number)  # SIGTRAP is of the tracing itself: it has executed
+    except BaseException:
+        pass  # no _ctypes: it stays stopped, and the others are reaped
 
 
 def exit_code(status: int) -> int:

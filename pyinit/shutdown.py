@@ -1,10 +1,11 @@
 """The end of a container as a state machine, without a system call: what comes next, and until when.
 
-    RUNNING --- main child ended ---> LINGERING (--wait-all) --- termination signal ---> ENDING
-       |                \\------------> ENDING (--grace: SIGTERM to all) --- deadline, signal ---> KILLING (SIGKILL to all)
-       \\-- termination signal, --kill-after seconds ---> SIGKILL to the main child
+    RUNNING --- main child ended, --wait-all ---> LINGERING --- termination signal, --grace ---> ENDING
+    RUNNING --- main child ended, --grace ---> ENDING --- deadline, termination signal ---> KILLING
+    RUNNING --- termination signal, --kill-after seconds ---> SIGKILL to the main child
 
-It is over as soon as nobody is left; at once when the main child has ended and neither --grace nor --wait-all is given.
+ENDING begins with SIGTERM to all, KILLING with SIGKILL. It is over as soon as nobody is left; at once when the main
+child has ended and neither --grace nor --wait-all is given.
 """
 
 from __future__ import annotations

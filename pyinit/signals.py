@@ -44,7 +44,7 @@ class EntryState:
         # CPython has set SIGPIPE and SIGXFSZ to ignored, which execve(2) hands down, and hides what they were.
         _signal.signal(_signal.SIGPIPE, SIG_DFL)
         _signal.signal(_signal.SIGXFSZ, SIG_DFL)
-        # It catches SIGINT unless that was ignored: one that is pending would raise KeyboardInterrupt in the main child.
+        # It catches SIGINT unless that was ignored: a pending one would raise KeyboardInterrupt in the main child.
         if _signal.getsignal(_signal.SIGINT) != SIG_IGN:
             _signal.signal(_signal.SIGINT, SIG_DFL)
 

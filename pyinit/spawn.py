@@ -22,6 +22,8 @@ NO_RESOURCES = (EAGAIN, ENOMEM, ENFILE, EMFILE)
 # execvp(3): what says only that the program is not in this folder of PATH.
 NOT_HERE = (ENOENT, ENOTDIR, ESTALE, ENODEV, ETIMEDOUT)
 
+PATH_MAX = 4096  # <linux/limits.h>
+
 # What CPython may have set LC_CTYPE to, PEP 538.
 COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")
 
@@ -49,14 +51,33 @@ def restore_environment(log: Log) -> None:
 def holds_terminal() -> bool:
     """Whether stdin is the controlling terminal and pyinit's process group is its foreground process group."""
     try:
-        if posix.tcgetpgrp(0) != posix.getpgrp():
-            return False
-        # Both are 0 when they are of an outer PID namespace, pid_namespaces(7), the same group or not. The kernel
-        # itself tells: a read from the background, with SIGTTIN blocked, fails with EIO, setpgid(2); and a read of
-        # nothing takes nothing.
-        posix.read(0, 0)
-    except OSError:  # ENOTTY, EBADF, EIO
+        foreground = posix.tcgetpgrp(0)
+    except OSError:  # ENOTTY, EBADF
         return False
+    if foreground != posix.getpgrp():
+        return False
+    # Both are 0 when they are of an outer PID namespace, pid_namespaces(7), the same group or not.
+    return foreground != 0 or reads_from_foreground()
+
+
+def reads_from_foreground() -> bool:
+    """Ask the kernel whether the controlling terminal is ours: from the background a read fails, setpgid(2).
+
+    A read of nothing takes nothing. It is done on a description of our own that does not block: another reader of the
+    terminal holds its lock, and would be waited for.
+    """
+    try:
+        terminal = posix.open("/dev/tty", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        posix.read(terminal, 0)
+    except BlockingIOError:
+        pass  # another reader is there; that we are in the background would have been said first
+    except OSError:  # EIO, as SIGTTIN is blocked
+        return False
+    finally:
+        posix.close(terminal)
     return True
 
 
@@ -135,6 +156,8 @@ def try_execute(argv: list[bytes]) -> OSError:
         return execute_file(name, argv)
     result = OSError(ENOENT, posix.strerror(ENOENT))
     for folder in posix.environ.get(b"PATH", b"/bin:/usr/bin").split(b":") if name else ():
+        if len(folder) >= PATH_MAX:
+            continue
         error = execute_file(folder + b"/" + name if folder else name, argv)
         if error.errno == EACCES:
             result = error  # there may be one further on that may be executed
@@ -162,7 +185,7 @@ def is_binary(path: bytes) -> bool:
     """Whether a file that the kernel cannot execute is no script either: a program for another machine, mostly."""
     try:
         descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-        return b"\0" in posix.read(descriptor, 256)
+        return b"\0" in posix.read(descriptor, 256).partition(b"\n")[0]
     except OSError:  # executable and not readable: the shell cannot read it either
         return True
 

@@ -7,7 +7,7 @@ import posix
 from time import monotonic
 
 from .files import read_file
-from .log import consume_own_signal, write_line
+from .lines import consume_own_signal, write_line
 from .reaper import WaitReaper, exit_code
 from .signal_names import signal_name
 

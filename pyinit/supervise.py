@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posix
-from _signal import SIGCHLD, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU
+from _signal import SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU
 
 from .log import DEBUG, FATAL, INFORMATION, WARNING, Log
 from .options import Options
@@ -54,6 +54,8 @@ def supervise(options: Options, entry: EntryState, log: Log) -> int:
             elif stats and number and number == options.stats_signal:
                 stats.write(main_child, status, sent)
             elif number:
+                if number == SIGCONT and status is None and options.isolation == "group":
+                    terminal |= hand_terminal_over(main_child)
                 forward(number, main_child if status is None else 0, options, log, sent)
             if end is None:
                 if status is not None:
@@ -233,7 +235,7 @@ def finish(options: Options, log: Log, main_child: int, status: int, terminal: b
         end_rest(options, log, main_child)
     log.tell(INFORMATION, "ended", main_child, status, exit_code(status))
     if terminal:
-        take_terminal_back()
+        take_terminal_back(main_child)
 
 
 def end_rest(options: Options, log: Log, main_child: int) -> None:
@@ -249,8 +251,31 @@ def end_rest(options: Options, log: Log, main_child: int) -> None:
     log.tell(DEBUG, "forwarded", number)
 
 
-def take_terminal_back() -> None:
-    """Make pyinit's group the foreground again: else whoever started it would read from the background and stop."""
+def hand_terminal_over(main_child: int) -> bool:
+    """Give the main child's group the terminal if a shell's `fg` has given it to pyinit's; return whether it has."""
+    if not holds_terminal():
+        return False
+    try:
+        posix.tcsetpgrp(0, main_child)
+    except OSError:
+        return False  # it has no group any more
+    return True
+
+
+def take_terminal_back(main_child: int) -> None:
+    """Make pyinit's group the foreground again: else whoever started it would read from the background and stop.
+
+    But not from somebody else: a shell that pyinit was stopped under has it by now.
+    """
+    try:
+        foreground = posix.tcgetpgrp(0)
+        if foreground != main_child:
+            posix.kill(-foreground, 0) if foreground else None
+            return
+    except ProcessLookupError:
+        pass  # the group that had it is gone
+    except OSError:
+        return  # the terminal was hung up
     try:
         posix.tcsetpgrp(0, posix.getpgrp())
     except OSError:

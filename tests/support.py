@@ -237,8 +237,16 @@ def read_status(pid: int) -> dict[str, str]:
 
 
 def is_blocked(pid: int, number: int) -> bool:
-    """Whether the process blocks the signal."""
-    return bool(int(read_status(pid).get("SigBlk", "0"), 16) >> (number - 1) & 1)
+    """Whether the process blocks the signal, or waits for signals: in sigwait(3) the kernel shows none as blocked."""
+    return bool(int(read_status(pid).get("SigBlk", "0"), 16) >> (number - 1) & 1) or waits_for_signals(pid)
+
+
+def waits_for_signals(pid: int) -> bool:
+    """Whether the process sleeps in sigwait(3), as proc(5) wchan tells."""
+    try:
+        return "sigtimedwait" in Path(f"/proc/{pid}/wchan").read_text()
+    except OSError:
+        return False
 
 
 def process_ids() -> Iterable[int]:

@@ -8,8 +8,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from support import (DEADLINE, FORWARDED, NAMESPACE, PYTHON, STAND_IN, ZOMBIES_FIRST, Running, children_of, is_blocked,
-                     python, read_status, run, shell, wait_until, zombies_of)
+from support import (DEADLINE, FORWARDED, NAMESPACE, PYTHON, STAND_IN, ZOMBIES_FIRST, Running, children_of, python,
+                     read_status, run, shell, wait_until, waits_for_signals, zombies_of)
 
 WARNING = b"Warning: pause should be the first process\n"
 WAYS = ["launcher", "--pause", "module", "symlink"]
@@ -49,18 +49,11 @@ def start(argv: list[str], mode: str) -> Running:
     """Start a pause and wait until it waits."""
     running = Running(argv, mode)
     try:
-        wait_until(lambda: waits(running.pid), "the pause to wait")
+        wait_until(lambda: waits_for_signals(running.pid), "the pause to wait")
     except BaseException:
         running.__exit__()
         raise
     return running
-
-
-def waits(pid: int) -> bool:
-    """Whether the process is in sigwait(3), where what it waits for is not shown as blocked, while the rest is."""
-    status = read_status(pid)
-    return status.get("State", "").startswith("S") and is_blocked(pid, signal.SIGHUP) \
-        and not is_blocked(pid, signal.SIGCHLD)
 
 
 @pytest.mark.core
@@ -86,7 +79,7 @@ def test_other_signals_do_nothing(pause: list[str], first: list[str]) -> None:
         for number in set(FORWARDED) - {signal.SIGINT, signal.SIGTERM}:
             os.kill(pid, number)
         os.kill(pid, signal.SIGCHLD)
-        wait_until(lambda: waits(pid), "the pause to wait again")
+        wait_until(lambda: waits_for_signals(pid), "the pause to wait again")
         assert running.process.poll() is None
         running.send(signal.SIGTERM)
         assert running.finish().code == 0
@@ -176,7 +169,7 @@ def test_broken_stdio(pause: list[str], first: list[str], shut: str) -> None:
 def test_empty_environment(pause_launcher: str, first: list[str]) -> None:
     """CRI gives neither PATH nor anything else that can be relied on; root read-only, cwd /."""
     with Running([*first, pause_launcher], "pid1", env={}, cwd="/") as running:
-        wait_until(lambda: waits(running.pid), "the pause to wait")
+        wait_until(lambda: waits_for_signals(running.pid), "the pause to wait")
         running.send(signal.SIGTERM)
         assert running.finish() == (0, b"", b"Shutting down, got signal: Terminated\n")
 

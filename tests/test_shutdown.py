@@ -89,4 +89,5 @@ def test_stages(case: str) -> None:
     settings, events = TABLE[case]
     shutdown = Shutdown(**settings)
     for (name, *arguments), action, stage, deadline in events:
-        assert (getattr(shutdown, name)(*arguments), shutdown.stage, shutdown.deadline) == (action, stage, deadline), name
+        done = getattr(shutdown, name)(*arguments)
+        assert (done, shutdown.stage, shutdown.deadline) == (action, stage, deadline), name

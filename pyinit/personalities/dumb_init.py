@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from _signal import SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU
 
-from ..log import DEBUG, write_line
+from ..lines import write_line
+from ..log import DEBUG
 from ..options import Options, UsageError
 from .getopt import read_options
 
@@ -26,8 +27,9 @@ def messages():
 
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
     """Options from a command line, without argv[0], and an environment. Raises UsageError."""
-    options = Options(verbosity=0, warn_not_adopting=False, isolation="session", signal_to="group", keep_signal_state=False,
-                      exit_codes=(2, 2, 2), change_directory=True, suspend=True, end_signal=SIGTERM)
+    options = Options(verbosity=0, warn_not_adopting=False, isolation="session", signal_to="group",
+                      keep_signal_state=False, exit_codes=(2, 2, 2), change_directory=True, suspend=True,
+                      end_signal=SIGTERM)
     try:
         pairs, options.command = read_options(arguments, "hvVcr:", LONG)
     except UsageError as error:

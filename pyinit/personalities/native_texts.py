@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from .. import __version__
-from ..log import consume_own_signal
+from ..lines import consume_own_signal
 
 USAGE = """\
 Usage: pyinit [OPTIONS] [--] COMMAND [ARG...]

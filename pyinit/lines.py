@@ -1,0 +1,79 @@
+"""Writing a line that nobody may be waiting for: never an exception, never a wait; loaded with the first message.
+
+poll(2) is not enough: its POLLOUT says that there is some room, not that there is enough, and others write to the same
+pipe. The descriptor cannot be made non-blocking, for the main child has the same one. So the line is written through a
+description of our own.
+"""
+
+from __future__ import annotations
+
+import _signal
+import posix
+
+EFBIG = 27  # errno(3)
+RWF_NOWAIT = 8  # pwritev2(2): of <linux/fs.h>, as CPython has it for reading only
+S_IFMT, S_IFIFO, S_IFCHR, S_IFREG = 0o170000, 0o010000, 0o020000, 0o100000  # inode(7)
+
+
+def write_line(text: str, descriptor: int = 2) -> None:
+    """Write one line, or drop it where it cannot be written at once: a full pipe must not stop the reaping."""
+    try:
+        content = text.encode("utf-8", "surrogateescape") + b"\n"
+        kind = posix.fstat(descriptor).st_mode & S_IFMT
+        if kind == S_IFREG:
+            posix.write(descriptor, content)
+        elif kind not in (S_IFIFO, S_IFCHR) or not write_reopened(descriptor, content):
+            write_shared(descriptor, content)
+    except BaseException as error:
+        consume_own_signal(error)
+
+
+def write_reopened(descriptor: int, content: bytes) -> bool:
+    """Write to a pipe or a device through a non-blocking description; False if it cannot be opened once more."""
+    try:
+        flags = posix.O_WRONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC
+        own = posix.open(f"/proc/self/fd/{descriptor}", flags)
+    except OSError:  # no /proc; a pipe of another user; ENXIO: nobody reads it
+        return False
+    try:
+        posix.write(own, content)
+    except BlockingIOError:
+        pass
+    finally:
+        posix.close(own)
+    return True
+
+
+def write_shared(descriptor: int, content: bytes) -> None:
+    """Write where there is only the shared description: a pipe or a socket without waiting, Linux 6.4; else if it seems
+    to have room.
+    """
+    try:
+        posix.pwritev(descriptor, [content], -1, RWF_NOWAIT)
+    except BlockingIOError:
+        pass
+    except (OSError, AttributeError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        import select
+
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        if poll.poll(0):
+            posix.write(descriptor, content)
+
+
+def consume_own_signal(error: BaseException) -> None:
+    """Take back the SIGPIPE or SIGXFSZ that a failed write of ours has raised, write(2).
+
+    It is blocked, so it stays pending, and the loop would forward it to the main child as if somebody had sent it. It
+    is directed at this thread and so is taken before one that was sent to the process, signal(7).
+    """
+    raised = isinstance(error, BrokenPipeError) and _signal.SIGPIPE
+    if isinstance(error, OSError) and error.errno == EFBIG:
+        raised = _signal.SIGXFSZ
+    if raised:
+        try:
+            _signal.sigtimedwait((raised,), 0)
+        except BaseException:
+            pass  # nothing may be raised by a message
