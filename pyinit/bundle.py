@@ -19,7 +19,7 @@ INIT_PATH = ("pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.s
              "pyinit.personalities", "pyinit.personalities.getopt", "pyinit.personalities.*", "pyinit.reaper",
              "pyinit.spawn", "pyinit.supervise")
 PAUSE_PATH = ("pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.signals", "pyinit.main",
-              "pyinit.personalities", "pyinit.personalities.*", "pyinit.reaper", "pyinit.pause")
+              "pyinit.personalities", "pyinit.personalities.*", "pyinit.reaper", "pyinit.lines", "pyinit.pause")
 # Never imported by a launcher.
 NOT_BUNDLED = ("pyinit.__main__", "pyinit.bundle", "pyinit.install")
 # At the end of the file stands, in so many bytes, where the code ends.

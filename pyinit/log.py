@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import posix
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
+LAST_WORDS = b"pyinit: out of memory\n"
 FATAL, WARNING, INFORMATION, DEBUG = 0, 1, 2, 3
 
 
@@ -36,5 +39,14 @@ class Log:
                     write_line(text, messages.DESCRIPTORS[level])
             except BaseException as error:
                 write_line(f"pyinit: {event} {arguments} (no better words: {error!r})")
-        except BaseException:
-            pass  # there is no memory: pyinit goes on without the message
+        except BaseException:  # there is no memory; what is fatal is said with what is there
+            if level == FATAL:
+                write_last_words()
+
+
+def write_last_words() -> None:
+    """Say that there is no memory, without needing any. Never raises."""
+    try:
+        posix.write(2, LAST_WORDS)
+    except BaseException:
+        pass

@@ -6,7 +6,7 @@ import posix
 import sys
 
 from .files import read_file
-from .log import Log
+from .log import Log, write_last_words
 from .options import Options, UsageError
 from .signals import EntryState, block_signals
 
@@ -31,6 +31,8 @@ def main(entry_mask: Optional[set[int]] = None, name: str = "pyinit") -> NoRetur
         if entry_mask is None:
             entry_mask = block_signals()
         code = run(read_arguments(), EntryState(entry_mask), name)
+    except MemoryError:
+        write_last_words()
     except BaseException as error:
         from .lines import write_line
 

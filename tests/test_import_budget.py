@@ -14,8 +14,8 @@ from pyinit.bundle import INIT_PATH, PAUSE_PATH
 BUILT_IN = {"_signal", "posix", "marshal"}
 # prctl(2) is called: as a subreaper, or to find out whether pyinit is one.
 FOR_PRCTL = {"_ctypes", "pyinit.prctl"}
-# A message is shown: poll(2) comes before it.
-FOR_MESSAGE = {"select", "pyinit.personalities.native_messages", "pyinit.signal_names"}
+# A message is shown, to where poll(2) may be needed.
+FOR_MESSAGE = {"select", "pyinit.lines", "pyinit.personalities.native_messages", "pyinit.signal_names"}
 # The package as it is imported from its folder.
 PACKAGE = {"pyinit", "pyinit.__main__", "pyinit.files", "pyinit.log", "pyinit.main", "pyinit.options",
            "pyinit.personalities", "pyinit.personalities.getopt", "pyinit.personalities.native", "pyinit.reaper",
@@ -72,7 +72,7 @@ def test_imports_are_seen(launcher: str) -> None:
 
 def test_pause(pause_launcher: str) -> None:
     """Its version is what ends by itself; it takes the same way up to there."""
-    assert imported_by(pause_launcher, [], "-v") <= BUILT_IN | {"pyinit.personalities.native_texts"}
+    assert imported_by(pause_launcher, [], "-v") <= BUILT_IN | {"pyinit.personalities.native_texts", "pyinit.lines"}
 
 
 def test_modules_of_the_bundle() -> None:
@@ -81,7 +81,7 @@ def test_modules_of_the_bundle() -> None:
     assert named == PACKAGE - {"pyinit.__main__"}
     assert {name.replace("*", "pause") for name in PAUSE_PATH} == {
         "pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.signals", "pyinit.main", "pyinit.reaper",
-        "pyinit.personalities", "pyinit.personalities.pause", "pyinit.pause"}
+        "pyinit.personalities", "pyinit.personalities.pause", "pyinit.lines", "pyinit.pause"}
 
 
 @pytest.mark.core
