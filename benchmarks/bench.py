@@ -99,8 +99,8 @@ class Bench:
             storm = Storm(answer.pop("latencies", []), answer.pop("from_plan", []), answer)
         storm.left = left
         if procfs.ignores(running.pid, signal.SIGCHLD):
-            result.note(f"{who} ignores SIGCHLD: the kernel frees its orphans while they exit (sigaction(2)), so that they "
-                        "are never zombies, and there is no latency")
+            result.note(f"{who} ignores SIGCHLD: the kernel frees its orphans while they exit (sigaction(2)), so "
+                        "that they are never zombies, and there is no latency")
             storm.latencies = storm.from_plan = []
             return storm
         check(storm, result, f"{who}, {command}")
@@ -110,7 +110,8 @@ class Bench:
         """The storm that the tracer has recorded."""
         matched = reaps.match(self.tracer.stop())
         if self.tracer.lost:
-            result.warn(f"{what}: the kernel's ring buffer lost {self.tracer.lost} events; the latencies are incomplete")
+            result.warn(f"{what}: the kernel's ring buffer lost {self.tracer.lost} events; the latencies are "
+                        "incomplete")
         if matched.unmatched:
             result.warn(f"{what}: {matched.unmatched} reaped children were seen without their SIGCHLD, and left out")
         if matched.by_order:

@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,8 @@ from .report import Progress, Result
 
 EXPERIMENTS = ("reap", "cost", "scale", "idle", "start", "forward", "memory", "incident")
 STORM = "storm"
+FOLDER_PREFIX = "pyinit-benchmarks-"
+STALE = 3600  # seconds: a PID that is not seen here may live in another container with the same /tmp
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -119,7 +122,8 @@ def run_one(name: str, bench: Bench) -> Result:
 def open_bench(quick: bool, extra: Sequence[tuple[str, str]], no_trace: bool, python: str,
                progress: Progress) -> Iterator[tuple[Bench, str]]:
     """Everything that experiments need, and why there are no tracepoints; all of it is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="pyinit-benchmarks-") as folder:
+    remove_stale_folders()
+    with tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{os.getpid()}-") as folder:
         launcher = write_launcher(folder, python)
         os.mkdir(f"{folder}/services")
         found = inits.find_inits(launcher, f"{folder}/services", extra)
@@ -133,6 +137,16 @@ def open_bench(quick: bool, extra: Sequence[tuple[str, str]], no_trace: bool, py
         finally:
             if tracer:
                 tracer.__exit__()
+
+
+def remove_stale_folders() -> None:
+    """Remove what a harness left that was killed by SIGKILL: this user's old folders whose PID is gone."""
+    for name in os.listdir(tempfile.gettempdir()):
+        owner = name[len(FOLDER_PREFIX):].partition("-")[0]
+        path = os.path.join(tempfile.gettempdir(), name)
+        if name.startswith(FOLDER_PREFIX) and owner.isdigit() and not os.path.exists(f"/proc/{owner}") \
+                and os.lstat(path).st_uid == os.geteuid() and os.lstat(path).st_mtime < time.time() - STALE:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def write_launcher(folder: str, python: str) -> str:
@@ -160,7 +174,8 @@ def select_inits(bench: Bench, only: Optional[str]) -> None:
 
 def describe(bench: Bench, why_not: str) -> dict:
     """The head of the report: the machine, the inits, and how it is measured."""
-    head: dict = {"machine": {**machine.describe(), "python": machine.describe_python(bench.python)}, "quick": bench.quick, "mode": bench.mode, "how": bench.how,
+    head: dict = {"machine": {**machine.describe(), "python": machine.describe_python(bench.python)},
+                  "quick": bench.quick, "mode": bench.mode, "how": bench.how,
                   "why_no_tracepoints": why_not, "generator": bench.generator.description,
                   "command": " ".join(["python3", "-m", "benchmarks", *sys.argv[1:]]),
                   "inits": {init.name: {"version": init.version, "command": init.command} for init in bench.inits}}
@@ -174,7 +189,8 @@ def render_head(head: dict) -> str:
     lines += [f"- {name}: {value}" for name, value in head["machine"].items()]
     lines += [f"- {name}: {init['version']}" for name, init in head["inits"].items()]
     lines.append(f"- storms by: {head['generator']}")
-    lines.append(f"- each init is: {'PID 1 of its own PID namespace' if head['mode'] == namespaces.NAMESPACE else head['mode']}")
+    mode = "PID 1 of its own PID namespace" if head["mode"] == namespaces.NAMESPACE else head["mode"]
+    lines.append(f"- each init is: {mode}")
     lines.append(f"- reaps are seen by: {head['how']}"
                  + (f" (no tracepoints: {head['why_no_tracepoints']})" if head["why_no_tracepoints"] else ""))
     if head["busy"] > machine.BUSY:

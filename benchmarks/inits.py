@@ -58,7 +58,10 @@ class Init:
 
 
 def find_inits(launcher: str, folder: str, extra: Sequence[tuple[str, str]]) -> list[Init]:
-    """The inits of the table that are installed, and the user's own, given as (NAME='CMD ...', kind). Raises ValueError."""
+    """The inits of the table that are installed, and the user's own, given as (NAME='CMD ...', kind).
+
+    Raises ValueError.
+    """
     found = []
     for name, kind, command, group, version in TABLE:
         argv = resolve(command, launcher, folder)

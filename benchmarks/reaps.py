@@ -1,8 +1,8 @@
 """From trace events to latencies: which orphan became a zombie of the init when, and when it was gone.
 
 The exiting task sends SIGCHLD to the init: from that instant the zombie can be reaped. wait4(2) returns in the init:
-now it is gone. The signal carries a global PID and wait4 returns one of the init's PID namespace; the fork events of the
-storm, a global PID each, and the return values of their system calls, one of the namespace each, connect the two.
+now it is gone. The signal carries a global PID and wait4 returns one of the init's PID namespace; the fork events of
+the storm, a global PID each, and the return values of their system calls, one of the namespace each, connect the two.
 """
 
 from __future__ import annotations

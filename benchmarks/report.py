@@ -37,7 +37,8 @@ class Result:
             self.warnings.append(text)
         elif key != text:
             place = self.first[key]
-            self.warnings[place] = f"{self.warnings[place].partition(AND_MORE)[0]}{AND_MORE}{self.repeats[key] - 1} more)"
+            first = self.warnings[place].partition(AND_MORE)[0]
+            self.warnings[place] = f"{first}{AND_MORE}{self.repeats[key] - 1} more)"
 
     def note(self, text: str) -> None:
         """Say once how the data are to be read."""
@@ -110,7 +111,8 @@ def note_noise(result: Result, what: str, noise: Sequence[Optional[float]]) -> N
     known = [ratio for ratio in noise if ratio]
     if known:
         result.notes.append(f"A/A check: the same init twice differs in {what} by a factor of {max(known):.2f} at most "
-                            f"(median {sorted(known)[len(known) // 2]:.2f}); ~ marks a ratio inside its own row group's.")
+                            f"(median {sorted(known)[len(known) // 2]:.2f}); ~ marks a ratio inside its own row "
+                            "group's.")
         if max(known) > 1.25:
             result.warn(f"noisy: the same init twice differs by a factor of {max(known):.2f} in {what}; "
                         "repeat on a quieter machine before you trust small ratios")

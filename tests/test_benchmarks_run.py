@@ -27,7 +27,8 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
 
 
 def test_a_short_run_writes_figures_and_pictures(tmp_path: Path) -> None:
-    done = run("reap", "idle", "--quick", "--only", "pyinit", "--json", str(tmp_path / "f.json"), "--svg", str(tmp_path))
+    done = run("reap", "idle", "--quick", "--only", "pyinit", "--json", str(tmp_path / "f.json"),
+               "--svg", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert "## reap" in done.stdout and "## idle" in done.stdout
     figures = json.loads((tmp_path / "f.json").read_text())
@@ -205,5 +206,6 @@ def test_without_any_namespace_inits_are_subreapers(tmp_path: Path) -> None:
     output, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors
     assert "each init is: subreaper" in output
-    assert all(row["latency_ns"]["n"] for row in json.loads((tmp_path / "f.json").read_text())["experiments"][0]["data"])
+    reap = json.loads((tmp_path / "f.json").read_text())["experiments"][0]
+    assert all(row["latency_ns"]["n"] for row in reap["data"])
     assert remains(process.pid) == []

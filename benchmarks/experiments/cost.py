@@ -39,8 +39,8 @@ def run(bench: Bench) -> Result:
     noise = []
     for load, _ in loads:
         noise.append(add_rows(result, load, inits, seen, waits))
-    result.notes.append("CPU is the median of the turns, user and system, from /proc/PID/schedstat, measured while nothing "
-                        "is traced; most of it is the kernel's work of freeing the process")
+    result.notes.append("CPU is the median of the turns, user and system, from /proc/PID/schedstat, measured while "
+                        "nothing is traced; most of it is the kernel's work of freeing the process")
     result.notes.append("wait calls are counted in a traced storm of their own" if bench.tracer else
                         "wait calls are not counted: there are no tracepoints here")
     note_noise(result, "CPU", noise)

@@ -170,8 +170,8 @@ def add_rows(result: Result, inits: list[Init], latencies: dict, outcomes: dict)
     result.notes += [
         "the handler reads the clock; the sender's system call and one wakeup are in every row, also in that without "
         "an init",
-        f"lost: SIGTERM was sent to the init, and {QUICK_PATIENCE} to {PATIENCE} s later everything still ran, though the "
-        "main child has the default disposition for it; moments are random and the same in each run",
+        f"lost: SIGTERM was sent to the init, and {QUICK_PATIENCE} to {PATIENCE} s later everything still ran, though "
+        "the main child has the default disposition for it; moments are random and the same in each run",
         "before mask: the kernel drops a signal for PID 1 that is neither blocked nor caught (pid_namespaces(7)), "
         "which no init can help; after mask: the mask was seen to be set before the signal was sent"]
     note_noise(result, "p50", [ratios.noise])

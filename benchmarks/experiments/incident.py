@@ -1,4 +1,4 @@
-"""The incident, replayed: a health check leaves defunct processes behind until no PID is left; under pyinit it does not.
+"""The incident, replayed: a health check leaves defunct processes behind until no PID is left.
 
 A health check ran in a pod every ten seconds, and one process of it was left to PID 1 each time. PID 1 was a pause that
 did not reap. Here the checks come every few milliseconds.
@@ -45,9 +45,9 @@ def run(bench: Bench) -> Result:
     rate = QUICK_RATE if bench.quick else RATE
     checks = int(budget * 1.2)
     root, how = find_budget(bench)
-    result = Result(NAME, f"{checks} health checks, one every {1000 / rate:.0f} ms in place of {REAL_INTERVAL:.0f} s, each "
-                          f"leaving a zombie; a budget of {budget} PIDs", ["init", "checks", "zombies at most", "PIDs left",
-                                                                         "refused", "result", "in real time"])
+    result = Result(NAME, f"{checks} health checks, one every {1000 / rate:.0f} ms in place of {REAL_INTERVAL:.0f} s, "
+                          f"each leaving a zombie; a budget of {budget} PIDs",
+                    ["init", "checks", "zombies at most", "PIDs left", "refused", "result", "in real time"])
     inits = bench.of_kind(SLEEPER, PAUSE)
     # RLIMIT_NPROC counts all processes of a user together, so that one side would take the other's: one by one then.
     for group in [[init] for init in inits] if how == LIMIT else [inits]:
@@ -121,15 +121,19 @@ def watch(bench: Bench, sides: list[Side], budget: int, seconds: float) -> None:
             if not side.answer and side.running.helper.answered():
                 side.answer = side.running.helper.receive(5)
         elapsed = time.monotonic() - began
-        bench.progress.show(*(f"{elapsed:5.1f} s  {side.init.name:24} zombies {side.zombies:6,}  PIDs left {side.left:6,}"
-                              f"{'  EAGAIN: no new process' if side.left <= 1 else ''}" for side in sides))
+        bench.progress.show(*(f"{elapsed:5.1f} s  {describe(side)}" for side in sides))
         time.sleep(LOOK)
     time.sleep(LOOK)
     for side in sides:
         look(side, budget)
-    bench.progress.show(*(f"{side.init.name:24} zombies {side.zombies:6,}  PIDs left {side.left:6,}" for side in sides),
-                        force=True)
+    bench.progress.show(*(f"     end  {describe(side)}" for side in sides), force=True)
     bench.progress.keep()
+
+
+def describe(side: Side) -> str:
+    """One side's live line."""
+    alarm = "  EAGAIN: no new process" if side.left <= 1 else ""
+    return f"{side.init.name:24} zombies {side.zombies:6,}  PIDs left {side.left:6,}{alarm}"
 
 
 def look(side: Side, budget: int) -> None:

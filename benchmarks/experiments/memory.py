@@ -63,7 +63,8 @@ def add_rows(result: Result, inits: list[Init], single: dict, sums: dict) -> Non
                             ratios.show(mine["Private_Dirty"]) if init.kind != SLEEPER else NOTHING])
         result.data.append({"init": init.name, "one": mine, "sum": total, "pods": PODS if total else None,
                             "private_times_bare": mine["Private_Dirty"] / bare if bare else None})
-    result.notes.append("from /proc/PID/smaps_rollup, after sync(2); the kernel's own memory for a process is not in it; PSS "
-                        "shares out what several processes have in common")
+    result.notes.append("from /proc/PID/smaps_rollup, after sync(2); the kernel's own memory for a process is not in "
+                        "it; PSS shares out what several processes have in common")
     if ratios.noise:
-        result.notes.append(f"A/A check: private memory of the same init twice differs by a factor of {ratios.noise:.3f}")
+        result.notes.append("A/A check: private memory of the same init twice differs by a factor of "
+                            f"{ratios.noise:.3f}")

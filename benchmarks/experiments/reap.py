@@ -21,10 +21,10 @@ TURNS, QUICK_TURNS = 5, 1
 METHODS = {
     "tracepoints": "from the kernel's tracepoints: signal_generate of SIGCHLD to the init, to the return of wait4 or "
                    "waitid in the init, in one clock; every init is seen from outside and alike",
-    "pidfd": "by pidfd, without tracepoints: from the instant SIGKILL is sent to a live orphan to POLLHUP, as a process "
-             "beside the init sees it; the orphan's own exit and the observer's wakeup are part of it",
-    "polling": "by polling kill(2), without tracepoints and before Linux 6.9: from the instant SIGKILL is sent to a live "
-               "orphan to ESRCH; the orphan's own exit and up to one round of polling are part of it",
+    "pidfd": "by pidfd, without tracepoints: from the instant SIGKILL is sent to a live orphan to POLLHUP, as a "
+             "process beside the init sees it; the orphan's own exit and the observer's wakeup are part of it",
+    "polling": "by polling kill(2), without tracepoints and before Linux 6.9: from the instant SIGKILL is sent to a "
+               "live orphan to ESRCH; the orphan's own exit and up to one round of polling are part of it",
 }
 
 

@@ -136,8 +136,8 @@ def add_rows(result: Result, bench: Bench, inits: list[Init], starts: dict, wind
         f"namespace ({format_time(namespace_cost)}), is in true alone as well, so that 'over true' has neither; / bare "
         "python is that over the whole of python3 -IS -c pass, less the namespace",
         "plain: not PID 1, with TINI_VERBOSITY=0, so that nobody looks whether it is a subreaper in order to warn",
-        "to mask: from the exec until SIGTERM is blocked or caught, before which PID 1 loses it (pid_namespaces(7)); seen "
-        "by polling /proc every 150 us or so, so that the smallest are upper bounds",
+        "to mask: from the exec until SIGTERM is blocked or caught, before which PID 1 loses it (pid_namespaces(7)); "
+        "seen by polling /proc every 150 us or so, so that the smallest are upper bounds",
         "SIGTERM to exit: the main child is sleep, which SIGTERM ends; never: it was still there after a second"]
     note_noise(result, "time over true", [ratios.noise])
 
