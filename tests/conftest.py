@@ -15,11 +15,17 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 pytest.register_assert_rewrite("support")  # so that its assertions say what they compared
 
-from support import NAMESPACE, PYTHON, ROOT, STAND_IN, Init, python  # noqa: E402
+from support import NAMESPACE, PYTHON, ROOT, STAND_IN, Init, kernel_can_reap, python  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "core: what every Python version has to pass")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A module that sets BOTH_REAPERS has its tests run with each; every other one with the waitpid loop."""
+    if "reaper" in metafunc.fixturenames and getattr(metafunc.module, "BOTH_REAPERS", False):
+        metafunc.parametrize("reaper", ["wait", "kernel"], indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -62,15 +68,24 @@ def mode(request: pytest.FixtureRequest, namespaces: bool) -> str:
 
 
 @pytest.fixture
-def init(mode: str, launcher: str) -> Init:
+def reaper(request: pytest.FixtureRequest) -> str:
+    """What reaps: the waitpid loop or the kernel."""
+    chosen = getattr(request, "param", "wait")
+    if chosen == "kernel" and not kernel_can_reap():
+        pytest.skip("Linux is older than 6.15: --reap kernel falls back to the loop")
+    return chosen
+
+
+@pytest.fixture
+def init(mode: str, launcher: str, reaper: str) -> Init:
     """The launcher, which is what users run, in each mode."""
-    return Init(mode, [launcher])
+    return Init(mode, [launcher], reaper)
 
 
 @pytest.fixture(params=["launcher", "module"])
-def any_init(request: pytest.FixtureRequest, mode: str, launcher: str) -> Init:
+def any_init(request: pytest.FixtureRequest, mode: str, launcher: str, reaper: str) -> Init:
     """Both ways in, in each mode."""
-    return Init(mode, [launcher] if request.param == "launcher" else [PYTHON, "-m", "pyinit"])
+    return Init(mode, [launcher] if request.param == "launcher" else [PYTHON, "-m", "pyinit"], reaper)
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ import time
 import pytest
 from support import DEADLINE, Init, children_of, is_blocked, python, shell
 
+BOTH_REAPERS = True
 TRIES = int(os.environ.get("PYINIT_EARLY_SIGNALS", "120"))
 # The window in which pyinit starts the main child, and that starts, in seconds.
 WINDOW = 0.008

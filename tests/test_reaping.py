@@ -10,6 +10,7 @@ import pytest
 from support import (ONE_BY_ONE, STAND_IN, TOGETHER, ZOMBIES_FIRST, Init, children_of, leave_all, python, read_stat,
                      reap_all, run, scene, shell, wait_until, zombies_of)
 
+BOTH_REAPERS = True
 # Each way in which orphans come to be: what the main child does, and how many orphans that leaves.
 SCENES = {
     "one by one": (ONE_BY_ONE, 40),
@@ -166,7 +167,7 @@ def test_children_had_before_exec(init: Init) -> None:
     """Children that a program had before it became pyinit are pyinit's from the start, and zombies already."""
     ready = python("import os; os.write(1, b'ready\\n'); os.read(0, 1)")
     for program, left in ((init.program, 0), (python(STAND_IN), 2)):
-        one = Init(init.mode, program)
+        one = Init(init.mode, program, init.reaper)
         with one.start(ready, inside=python(ZOMBIES_FIRST)) as running:
             running.expect("ready")
             pid = running.pid

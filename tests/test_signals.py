@@ -8,6 +8,7 @@ import signal
 import pytest
 from support import DEADLINE, FORWARDED, NOT_FORWARDED, Init, Running, children_of, python, read_stat, shell, wait_until
 
+BOTH_REAPERS = True
 # Says each signal that arrives, by sigwait(3) so that none can be lost between two. Runs until SIGTERM has come twice.
 LISTENER = """
 import os, signal
@@ -147,12 +148,11 @@ def test_stopped_main_child_goes_on(init: Init) -> None:
 
 
 @pytest.mark.parametrize("option", [["-p", "USR1"], ["--parent-death-signal=sigusr1"], ["-p10"]])
-def test_parent_death_signal(mode: str, launcher: str, option: list[str]) -> None:
+def test_parent_death_signal(init: Init, option: list[str]) -> None:
     """When pyinit's parent exits, pyinit gets the signal and forwards it."""
-    init = Init(mode, [launcher])
     # As PID 1 its parent is unshare; else a shell, which ends when it is killed.
     argv = init.argv(python(LISTENER), option)
-    with Running(argv if mode == "pid1" else shell('"$@" & wait', *argv)) as running:
+    with Running(argv if init.mode == "pid1" else shell('"$@" & wait', *argv)) as running:
         running.expect("ready")
         running.process.kill()
         running.expect("10")

@@ -8,6 +8,7 @@ import signal
 import pytest
 from support import ONE_BY_ONE, TOGETHER, Init, children_of, leave_all, reap_all, scene, shell, wait_until
 
+BOTH_REAPERS = True
 FLAT_OUT = int(os.environ.get("PYINIT_STORM", "5000"))
 # Several that make orphans at the same time, each orphan of which makes two more.
 NESTED = """
