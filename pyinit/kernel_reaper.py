@@ -60,6 +60,8 @@ class KernelReaper(WaitReaper):
         try:
             self.pidfd = posix.pidfd_open(main_child)
         except OSError as error:
+            posix.close(self.signals)  # the message may need a descriptor
+            self.signals = -1
             self.log.tell(WARNING, "no_kernel_reaping", error.strerror)
             return 0
         self.poll.register(self.pidfd, 0)  # POLLHUP: it is released, and only then its status can be read
@@ -70,6 +72,8 @@ class KernelReaper(WaitReaper):
         """Wait for a signal and take it; SIGCHLD when the main child has ended; 0 after `timeout` seconds, if that is
         not negative.
         """
+        if self.signals < 0:
+            return super().wait(timeout)
         ready = self.poll.poll(None if timeout < 0 else timeout * 1000)
         if any(descriptor == self.signals for descriptor, _ in ready):
             return int.from_bytes(posix.read(self.signals, SIGINFO_SIZE)[:4], sys.byteorder)
