@@ -1,8 +1,9 @@
 """Compiles the package into one .pyc file for a launcher; run by the very interpreter that is to load it.
 
-`PYTHON -IS bundle.py PERSONALITY` writes the file's bytes to stdout. One file in place of a folder of them: nine
-imports from a folder cost 0.7 ms of opening and reading, from a bundle 0.1. It holds the modules of the init path as
-code, in the order in which they import each other, and all others as bytes that are loaded when first imported.
+`PYTHON -IS bundle.py PERSONALITY` writes to stdout how many bytes of the file each start reads, in a line, and then the
+file. One file in place of a folder of them: nine imports from a folder cost 0.7 ms of opening and reading, from a bundle
+0.1. First come the modules of the init path, in the order in which they import each other, then all others, each of which is
+read when it is first imported.
 """
 
 from __future__ import annotations
@@ -16,37 +17,40 @@ from posix import listdir
 
 # Imported by each start, each after those that it imports itself; "*" is the personality's module.
 INIT_PATH = ("pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.signals", "pyinit.main",
-             "pyinit.personalities", "pyinit.personalities.getopt", "pyinit.personalities.*", "pyinit.reaper",
-             "pyinit.spawn", "pyinit.supervise")
+             "pyinit.personalities", "pyinit.personalities.*", "pyinit.reaper", "pyinit.spawn", "pyinit.supervise")
 PAUSE_PATH = ("pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.signals", "pyinit.main",
               "pyinit.personalities", "pyinit.personalities.*", "pyinit.reaper", "pyinit.lines", "pyinit.pause")
 # Never imported by a launcher.
 NOT_BUNDLED = ("pyinit.__main__", "pyinit.bundle", "pyinit.install")
-# At the end of the file stands, in so many bytes, where the code ends.
-LENGTH = 4
 PACKAGES = ("pyinit", "pyinit.personalities")
 
-# The bundle's own code, in whose globals the launcher has put its PATH. "NOW" and "BUILD" stand for constants that
-# build() puts in their place. What may be needed later stands behind the code: the launcher does not read that far.
+# The bundle's own code, in whose globals the launcher has put the file's PATH and the SIZE that it has read of it.
+# "NOW", "LATER" and "BUILD" stand for constants that build() puts in their place. A garbage collection would walk
+# through all that is loaded, for nothing: pyinit makes no cycles.
 LOADER = """
-import marshal, sys
+import gc, marshal, posix, sys
 from _frozen_importlib import ModuleSpec
+
+gc.disable()
 
 class Bundle:
     def find_spec(name, path=None, target=None):
-        if name.startswith("pyinit."):
+        if name in "LATER":
             return ModuleSpec(name, Bundle)
 
     def create_module(spec):
         return None
 
     def exec_module(module):
-        from pyinit.files import read_file
-        content = read_file(PATH)
-        if content[8:16] != "BUILD":
-            raise ImportError("the file has been replaced")
-        later = marshal.loads(content[int.from_bytes(content[-4:], "little"):])
-        exec(marshal.loads(later[module.__name__]), module.__dict__)
+        offset, length = "LATER"[module.__name__]
+        file = posix.open(PATH, posix.O_CLOEXEC)
+        try:
+            if posix.pread(file, 8, 8) != "BUILD":
+                raise ImportError("the file has been replaced")
+            code = posix.pread(file, length, SIZE + offset)
+        finally:
+            posix.close(file)
+        exec(marshal.loads(code), module.__dict__)
 
 sys.meta_path.insert(0, Bundle)
 for name, package, code in "NOW":
@@ -58,21 +62,23 @@ for name, package, code in "NOW":
 """
 
 
-def build(root: str, personality: str) -> bytes:
-    """The bundle of the package below the folder `root`, as the bytes of a .pyc file, for a launcher that mostly is
-    `personality`, a module's name. Raises OSError, SyntaxError.
+def build(root: str, personality: str) -> tuple[bytes, bytes]:
+    """The package below the folder `root` as a .pyc file, for a launcher that mostly is `personality`, a module's name:
+    the part that each start reads, and the rest. Raises OSError, SyntaxError.
     """
     now = [name.replace("*", personality) for name in (PAUSE_PATH if personality == "pause" else INIT_PATH)]
     modules = tuple((name, package_of(name), compile_module(root, name)) for name in now)
-    later = marshal.dumps({name: marshal.dumps(compile_module(root, name)) for name in find_modules(root)
-                           if name not in now})
-    identity = source_hash(0, marshal.dumps(modules) + later)
-    constants = {"NOW": modules, "BUILD": identity}
+    rest, index = b"", {}
+    for name in find_modules(root):
+        if name not in now:
+            code = marshal.dumps(compile_module(root, name))
+            index[name] = len(rest), len(code)
+            rest += code
+    identity = source_hash(0, marshal.dumps(modules) + rest)
     program = compile(LOADER, "bundle.py", "exec", dont_inherit=True, optimize=2)
-    code = marshal.dumps(replace_constants(program, constants))
+    program = replace_constants(program, {"NOW": modules, "LATER": index, "BUILD": identity})
     # The header of a hash-based .pyc that is not checked against a source, PEP 552.
-    header = MAGIC_NUMBER + (1).to_bytes(4, "little") + identity
-    return header + code + later + (len(header) + len(code)).to_bytes(LENGTH, "little")
+    return MAGIC_NUMBER + (1).to_bytes(4, "little") + identity + marshal.dumps(program), rest
 
 
 def find_modules(root: str) -> list[str]:
@@ -131,4 +137,5 @@ def without_annotation(node):
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(build(__file__.rpartition("/")[0] + "/..", sys.argv[1]))
+    START, REST = build(__file__.rpartition("/")[0] + "/..", sys.argv[1])
+    sys.stdout.buffer.write(b"%d\n" % len(START) + START + REST)

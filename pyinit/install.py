@@ -13,7 +13,6 @@ import sys
 import tempfile
 
 from . import __version__
-from .bundle import LENGTH
 from .main import PERSONALITIES
 from .signals import SYNCHRONOUS
 
@@ -36,7 +35,7 @@ try:
     posix.close(FILE)
     if CODE[:4] != MAGIC_NUMBER:
         raise ImportError("it is for another Python")
-    exec(marshal.loads(memoryview(CODE)[16:]), {{"PATH": PATH}})
+    exec(marshal.loads(memoryview(CODE)[16:]), {{"PATH": PATH, "SIZE": {size}}})
 except BaseException as error:
     exec({failure!r})
 del CODE
@@ -81,10 +80,10 @@ def install(destination: str, python: str = sys.executable, pause: bool = False)
     if len(os.fsencode(shebang)) > 127 or any(space in python for space in " \t\n"):
         raise InstallError(f"{python}: the kernel takes no such path behind #!; expected one without spaces "
                            "and of 115 bytes at most")
-    content = compile_package(python, PERSONALITIES[name])
+    size, _, content = compile_package(python, PERSONALITIES[name]).partition(b"\n")
     text = LAUNCHER.format(python=python, synchronous=set(sorted(SYNCHRONOUS)), version=__version__,
                            implementation=implementation, bundle=bundle, name=name,
-                           size=int.from_bytes(content[-LENGTH:], "little"),
+                           size=int(size),
                            failure=FAILURE.format(implementation=implementation))
     write_file(bundle, content, 0o644)
     write_file(destination, os.fsencode(text), 0o755)
@@ -106,7 +105,7 @@ def inspect_interpreter(python: str) -> tuple[str, str]:
 
 
 def compile_package(python: str, personality: str) -> bytes:
-    """The package as one .pyc file, compiled by the interpreter that is to load it."""
+    """What bundle.py prints under the interpreter that is to load the package."""
     script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "bundle.py")
     return run_interpreter(python, "-Xno_debug_ranges", script, personality)
 

@@ -17,7 +17,7 @@ import sys
 from _signal import SIGCHLD, signal
 
 from .log import WARNING, Log
-from .reaper import LOST, WaitReaper, drain
+from .reaper import LOST, WaitReaper
 from .signals import SIG_DFL, SIG_IGN, WAITED
 
 TYPE_CHECKING = False
@@ -68,6 +68,10 @@ class KernelReaper(WaitReaper):
         signal(SIGCHLD, SIG_IGN)
         return SIGCHLD
 
+    def descriptors(self) -> set[int]:
+        """The descriptors that it needs."""
+        return {self.signals, self.pidfd}
+
     def wait(self, timeout: float = -1.0) -> int:
         """Wait for a signal and take it; SIGCHLD when the main child has ended; 0 after `timeout` seconds, if that is
         not negative.
@@ -81,19 +85,20 @@ class KernelReaper(WaitReaper):
 
     def drain(self) -> Optional[int]:
         """Reap what ended before SIGCHLD was ignored; return the main child's wait status if it has ended."""
-        status, self.childless = drain(self.main_child)
         if self.pidfd < 0:
-            return self.settle(status)
-        if status is None:
+            return super().drain()
+        main_child = self.main_child
+        status = super().drain()  # LOST when the kernel has released it, as well
+        if status is None or status == LOST:
             status = self.read_status()
+        self.main_child = main_child if status is None else 0
         if status is not None:
-            self.main_child = 0
             # What is left, somebody may want to wait for: from now on it is reaped on SIGCHLD.
             self.poll.unregister(self.pidfd)
             posix.close(self.pidfd)
             self.pidfd = -1
             signal(SIGCHLD, SIG_DFL)
-            self.childless = drain(0)[1]
+            super().drain()
         return status
 
     def read_status(self) -> Optional[int]:

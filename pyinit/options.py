@@ -80,6 +80,11 @@ class Options:
         for field, value in given.items():
             setattr(self, field, value)
 
+    def asks_for_more(self) -> bool:
+        """Whether anything is asked for that pyinit loads more modules for: see plan.py."""
+        return bool(self.warn_on_reap or self.reap == "kernel" or self.stats or self.stats_signal or self.wait_all
+                    or self.grace >= 0 or self.kill_after >= 0)
+
 
 class UsageError(Exception):
     """A command line or an environment that cannot be obeyed; the text, which is shown as it is, says why."""

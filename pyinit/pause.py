@@ -7,7 +7,7 @@ from _signal import SIGCHLD, SIGINT, SIGTERM, signal, sigwait
 
 from .lines import write_line
 from .log import WARNING, Log
-from .reaper import drain
+from .reaper import WaitReaper
 from .signals import SIG_IGN, WAITED
 
 DESCRIPTIONS = {SIGINT: "Interrupt", SIGTERM: "Terminated"}  # strsignal(3)
@@ -23,11 +23,12 @@ def pause(log: Log, kernel_reaping: bool) -> int:
     if kernel_reaping:
         signal(SIGCHLD, SIG_IGN)
     # From here on nothing but SIGINT and SIGTERM may end the pause: the pod's namespace goes with it.
+    reaper = WaitReaper()
     number = SIGCHLD  # sweep once unasked: children may have ended before the first wait
     while number not in DESCRIPTIONS:
         try:
             if number == SIGCHLD:
-                drain(0)
+                reaper.drain()
             number = sigwait(WAITED)  # the others too: left pending they would count against RLIMIT_SIGPENDING
         except BaseException as error:
             number = SIGCHLD

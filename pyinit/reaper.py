@@ -22,7 +22,7 @@ class WaitReaper:
 
     __slots__ = ("main_child", "report", "childless")
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report = None) -> None:
         """`report(pid, status, is_main)` is called for each child reaped."""
         self.main_child = 0
         self.report = report
@@ -32,6 +32,10 @@ class WaitReaper:
         """Learn which child is the main child; return a signal to begin with, 0 for none."""
         self.main_child = main_child
         return 0
+
+    def descriptors(self) -> set[int]:
+        """The descriptors that it needs."""
+        return set()
 
     def wait(self, timeout: float = -1.0) -> int:
         """Wait for a signal and take it; 0 after `timeout` seconds, if that is not negative.
@@ -45,9 +49,30 @@ class WaitReaper:
         return taken.si_signo if taken else 0
 
     def drain(self) -> Optional[int]:
-        """Reap until no zombie is left; return the main child's wait status if it was among them."""
-        status, self.childless = drain(self.main_child, self.report)
-        return self.settle(status)
+        """Reap until no zombie is left: one SIGCHLD stands for any number of them, signal(7).
+
+        Returns the main child's wait status if it was among them, else None.
+        """
+        main_status = None
+        while True:
+            try:
+                pid, status = waitpid(-1, WNOHANG)
+            except ChildProcessError:  # ECHILD: no children
+                self.childless = True
+                return self.settle(main_status)
+            if pid == 0:  # children, but none that has exited
+                self.childless = False
+                return self.settle(main_status) if main_status is not None else None
+            if WIFSTOPPED(status):  # it has not ended: it made pyinit its tracer, ptrace(2) PTRACE_TRACEME
+                let_go(pid, WSTOPSIG(status))
+                continue
+            if pid == self.main_child:
+                main_status = status
+            if self.report:
+                try:
+                    self.report(pid, status, pid == self.main_child)
+                except BaseException:
+                    pass  # a MemoryError: the main child's status must not be lost to it
 
     def settle(self, status: Optional[int]) -> Optional[int]:
         """The main child's status, once; LOST when there is no child left and it was not seen: it never will be."""
@@ -56,31 +81,6 @@ class WaitReaper:
         if status is not None:
             self.main_child = 0
         return status
-
-
-def drain(main_child: int, report: Report = None) -> tuple[Optional[int], bool]:
-    """Reap until no zombie is left: one SIGCHLD stands for any number of them, signal(7).
-
-    Returns the main child's wait status if it was among them, else None, and whether no child is left at all.
-    """
-    main_status = None
-    while True:
-        try:
-            pid, status = waitpid(-1, WNOHANG)
-        except ChildProcessError:  # ECHILD: no children
-            return main_status, True
-        if pid == 0:  # children, but none that has exited
-            return main_status, False
-        if WIFSTOPPED(status):  # it has not ended: it made pyinit its tracer, ptrace(2) PTRACE_TRACEME
-            let_go(pid, WSTOPSIG(status))
-            continue
-        if pid == main_child:
-            main_status = status
-        if report:
-            try:
-                report(pid, status, pid == main_child)
-            except BaseException:
-                pass  # a MemoryError: the main child's status must not be lost to it
 
 
 def let_go(pid: int, number: int) -> None:

@@ -14,7 +14,7 @@ from .options import Options
 from .signals import EntryState, block_signals
 
 # errno values, from errno(3): the module `errno` is one import more.
-ENOENT, EAGAIN, ENOMEM, EACCES, ENODEV, ENOTDIR, EISDIR, ENFILE, EMFILE = 2, 11, 12, 13, 19, 20, 21, 23, 24
+ENOENT, EAGAIN, ENOMEM, EACCES, ENODEV, ENOTDIR, ENFILE, EMFILE = 2, 11, 12, 13, 19, 20, 23, 24
 ENOEXEC, ETIMEDOUT, ESTALE = 8, 110, 116
 
 NOT_FOUND = (ENOENT, ENOTDIR)
@@ -46,39 +46,6 @@ def restore_environment(log: Log) -> None:
             posix.putenv(b"LC_CTYPE", entry[9:])
             return
     posix.unsetenv(b"LC_CTYPE")
-
-
-def holds_terminal() -> bool:
-    """Whether stdin is the controlling terminal and pyinit's process group is its foreground process group."""
-    try:
-        foreground = posix.tcgetpgrp(0)
-    except OSError:  # ENOTTY, EBADF
-        return False
-    if foreground != posix.getpgrp():
-        return False
-    # Both are 0 when they are of an outer PID namespace, pid_namespaces(7), the same group or not.
-    return foreground != 0 or reads_from_foreground()
-
-
-def reads_from_foreground() -> bool:
-    """Ask the kernel whether the controlling terminal is ours: from the background a read fails, setpgid(2).
-
-    A read of nothing takes nothing. It is done on a description of our own that does not block: another reader of the
-    terminal holds its lock, and would be waited for.
-    """
-    try:
-        terminal = posix.open("/dev/tty", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        posix.read(terminal, 0)
-    except BlockingIOError:
-        pass  # another reader is there; that we are in the background would have been said first
-    except OSError:  # EIO, as SIGTTIN is blocked
-        return False
-    finally:
-        posix.close(terminal)
-    return True
 
 
 def spawn(options: Options, entry: EntryState, log: Log, terminal: bool) -> int:
@@ -135,18 +102,13 @@ def execute(argv: list[bytes], exit_codes: tuple[int, int, int], log: Log) -> in
     error = try_execute(argv)
     # SIGPIPE has its default disposition now: a message to a broken stderr would kill, and hide the exit code.
     block_signals()
+    from .refusal import explain
+
     log.tell(FATAL, "not_executed", name.decode("utf-8", "surrogateescape"), explain(error, name))
     not_found, not_executable, other = exit_codes
     if error.errno in NO_RESOURCES:
         return other
     return not_found if error.errno in NOT_FOUND else not_executable
-
-
-def explain(error: OSError, name: bytes) -> str:
-    """Why a program cannot be executed, where the error alone would mislead."""
-    if error.errno == ENOENT and b"/" in name and posix.access(name, posix.F_OK):
-        return f"{error.strerror} (the file is there: its interpreter or loader is not)"
-    return posix.strerror(EISDIR) if error.errno == EACCES and is_folder(name) else error.strerror
 
 
 def try_execute(argv: list[bytes]) -> OSError:
@@ -171,29 +133,8 @@ def execute_file(path: bytes, argv: list[bytes]) -> OSError:
     try:
         posix.execv(path, argv)
     except OSError as error:
-        if error.errno != ENOEXEC or is_binary(path):
-            return error
-        unexecutable = error  # Python unbinds `error` here
-    try:
-        posix.execv(b"/bin/sh", [b"/bin/sh", path, *argv[1:]])
-    except OSError:
-        pass
-    return unexecutable
+        if error.errno == ENOEXEC:
+            from .refusal import execute_script
 
-
-def is_binary(path: bytes) -> bool:
-    """Whether a file that the kernel cannot execute is no script either: a program for another machine, mostly."""
-    try:
-        descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-        return b"\0" in posix.read(descriptor, 256).partition(b"\n")[0]
-    except OSError:  # executable and not readable: the shell cannot read it either
-        return True
-
-
-def is_folder(path: bytes) -> bool:
-    """Whether the path is a directory, which execve(2) refuses with EACCES."""
-    try:
-        posix.close(posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
+            execute_script(path, argv)
+        return error

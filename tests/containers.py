@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from support import ROOT, process_ids, wait_until
+from support import process_ids, wait_until
 
 # Where the base image's tarball is kept between runs: to make it takes 20 s and a mirror.
 CACHE = Path(os.environ.get("PYINIT_TEST_CACHE") or Path.home() / ".cache" / "pyinit-tests")

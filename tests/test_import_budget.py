@@ -11,14 +11,18 @@ from support import NAMESPACE, PYTHON, run
 from pyinit.bundle import INIT_PATH, PAUSE_PATH
 
 # Below `signal` and `os`; built into the interpreter, and so free, as is all that a bare interpreter has loaded.
-BUILT_IN = {"_signal", "posix", "marshal"}
+BUILT_IN = {"_signal", "posix", "marshal", "gc"}
 # prctl(2) is called: as a subreaper, or to find out whether pyinit is one.
-FOR_PRCTL = {"_ctypes", "pyinit.prctl"}
+FOR_PRCTL = {"_ctypes", "pyinit.prctl", "pyinit.attributes"}
+# There is an option.
+FOR_OPTIONS = {"pyinit.personalities.getopt", "pyinit.personalities.native_options"}
+# More than the plain way is asked for, or told.
+FOR_MORE = {"pyinit.plan", "pyinit.finish"}
 # A message is shown, to where poll(2) may be needed.
 FOR_MESSAGE = {"select", "pyinit.lines", "pyinit.personalities.native_messages", "pyinit.signal_names"}
 # The package as it is imported from its folder.
 PACKAGE = {"pyinit", "pyinit.__main__", "pyinit.files", "pyinit.log", "pyinit.main", "pyinit.options",
-           "pyinit.personalities", "pyinit.personalities.getopt", "pyinit.personalities.native", "pyinit.reaper",
+           "pyinit.personalities", "pyinit.personalities.native", "pyinit.reaper",
            "pyinit.signals", "pyinit.spawn", "pyinit.supervise"}
 # What a start never needs.
 DEAR = {"os", "site", "re", "enum", "signal", "ctypes", "typing", "argparse", "logging", "subprocess", "dataclasses",
@@ -52,17 +56,18 @@ def test_launcher_as_first_process(launcher: str, namespaces: bool) -> None:
     if not namespaces:
         pytest.skip("no PID namespaces can be made here")
     assert imported_by(launcher, NAMESPACE, "--", "true") <= BUILT_IN
-    assert imported_by(launcher, NAMESPACE, "-g", "-e", "143", "--", "true") <= BUILT_IN
+    assert imported_by(launcher, NAMESPACE, "-g", "-e", "143", "--", "true") <= BUILT_IN | FOR_OPTIONS
 
 
 @pytest.mark.core
 def test_launcher_as_subreaper(launcher: str) -> None:
-    assert imported_by(launcher, [], "-s", "--", "true") <= BUILT_IN | FOR_PRCTL
+    assert imported_by(launcher, [], "-s", "--", "true") <= BUILT_IN | FOR_PRCTL | FOR_OPTIONS
 
 
 def test_launcher_with_a_message(launcher: str) -> None:
     assert imported_by(launcher, [], "--", "true") <= BUILT_IN | FOR_PRCTL | FOR_MESSAGE
-    assert imported_by(launcher, [], "-s", "-vvv", "--", "true") <= BUILT_IN | FOR_PRCTL | FOR_MESSAGE
+    assert imported_by(launcher, [], "-s", "-vvv", "--", "true") <= (BUILT_IN | FOR_PRCTL | FOR_MESSAGE
+                                                                              | FOR_OPTIONS | FOR_MORE)
 
 
 def test_imports_are_seen(launcher: str) -> None:
@@ -94,5 +99,5 @@ def test_module(namespaces: bool, tmp_path: Path) -> None:
     known = {line.rpartition("|")[2].strip() for line in bare.splitlines()}
     more = imported(PYTHON, "-m", "pyinit", "-s", "--", "true") - known
     assert {"pyinit.supervise", "pyinit.main"} <= more
-    assert more <= PACKAGE | BUILT_IN | FOR_PRCTL | {"__future__"}
+    assert more <= PACKAGE | BUILT_IN | FOR_PRCTL | FOR_OPTIONS | {"__future__"}
     assert not more & DEAR

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from support import PYTHON, ROOT, run
 
-from pyinit.main import PERSONALITIES, find_personality, read_name
+from pyinit.front import read_name
+from pyinit.main import PERSONALITIES, find_personality
 from pyinit.options import Options, UsageError
 from pyinit.personalities import getopt
 

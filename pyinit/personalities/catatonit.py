@@ -6,7 +6,7 @@ import posix
 
 from ..log import DEBUG
 from ..options import Options, UsageError
-from .getopt import read_options
+from . import read_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from _signal import SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU
 from ..lines import write_line
 from ..log import DEBUG
 from ..options import Options, UsageError
-from .getopt import read_options
+from . import read_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

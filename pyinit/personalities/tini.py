@@ -5,7 +5,7 @@ from __future__ import annotations
 import posix
 
 from ..options import Options, UsageError
-from .getopt import read_options
+from . import read_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

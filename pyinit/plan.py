@@ -1,0 +1,68 @@
+"""What reaps, counts and ends, where the command line asks for more than the plain way; loaded then."""
+
+from __future__ import annotations
+
+from .log import DEBUG, WARNING, Log
+from .options import Options
+from .reaper import WaitReaper, exit_code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Optional
+
+
+def plan(options: Options, log: Log):
+    """The reaper, what writes statistics, None if nothing does, and what brings the orderly end, None for none."""
+    reaper = choose_reaper(options, log)
+    return reaper, open_stats(options, reaper), plan_end(options, log)
+
+
+def choose_reaper(options: Options, log: Log):
+    """The kernel where it was asked for and can; else the waitpid loop, which counts for the statistics."""
+    report = reporter(options, log)
+    if options.reap == "kernel":
+        if options.warn_on_reap:
+            log.tell(WARNING, "no_kernel_reaping", "a warning for each orphan needs the waitpid loop")
+        else:
+            try:
+                from .kernel_reaper import KernelReaper
+
+                return KernelReaper(log)
+            except (ImportError, AttributeError, OSError) as error:
+                log.tell(WARNING, "no_kernel_reaping", getattr(error, "strerror", None) or str(error))
+    if options.stats or options.stats_signal:
+        from .stats import CountingReaper
+
+        return CountingReaper(report)
+    return WaitReaper(report)
+
+
+def open_stats(options: Options, reaper):
+    """What writes the statistics, None when nobody wants them."""
+    if not (options.stats or options.stats_signal):
+        return None
+    from .stats import Stats
+
+    return Stats(options.stats, reaper)
+
+
+def plan_end(options: Options, log: Log):
+    """What brings the orderly end, None to leave when the main child has ended."""
+    if options.grace < 0 and not options.wait_all and options.kill_after < 0:
+        return None
+    from .orderly_end import OrderlyEnd
+
+    return OrderlyEnd(options, log)
+
+
+def reporter(options: Options, log: Log) -> Optional[Callable[[int, int, bool], None]]:
+    """What the reaper calls for each child, or None: then the hot loop calls nothing."""
+    if not options.warn_on_reap and log.verbosity < DEBUG:
+        return None
+
+    def report(pid: int, status: int, is_main: bool) -> None:
+        log.tell(DEBUG, "reaped", pid, status, exit_code(status), is_main)
+        if options.warn_on_reap and not is_main:
+            log.tell(WARNING, "orphan_reaped", pid)
+
+    return report
