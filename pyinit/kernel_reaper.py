@@ -14,7 +14,7 @@ import fcntl
 import posix
 import select
 import sys
-from _signal import SIGCHLD, signal
+from _signal import SIGCHLD, pidfd_send_signal, signal
 
 from .log import WARNING, Log
 from .reaper import LOST, WaitReaper
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 INFO_SIZE = 64
 PIDFD_GET_INFO = 3 << 30 | INFO_SIZE << 16 | 0xFF << 8 | 11
 PIDFD_INFO_EXIT = 1 << 3  # in the mask, the first eight bytes: what is asked for, and what was filled in
+PIDFD_SIGNAL_PROCESS_GROUP = 1 << 2
 EXIT_CODE = slice(60, 64)
 
 SFD_CLOEXEC, SFD_NONBLOCK = posix.O_CLOEXEC, posix.O_NONBLOCK  # signalfd(2)
@@ -67,6 +68,13 @@ class KernelReaper(WaitReaper):
         self.poll.register(self.pidfd, 0)  # POLLHUP: it is released, and only then its status can be read
         signal(SIGCHLD, SIG_IGN)
         return SIGCHLD
+
+    def send(self, number: int, to_group: bool = False) -> None:
+        """As WaitReaper.send(), but by the pidfd: the kernel frees the PID the instant the main child exits."""
+        if self.pidfd < 0:
+            super().send(number, to_group)
+        else:
+            pidfd_send_signal(self.pidfd, number, None, PIDFD_SIGNAL_PROCESS_GROUP if to_group else 0)
 
     def descriptors(self) -> set[int]:
         """The descriptors that it needs."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import posix
 from _signal import SIGCHLD, SIGCONT, SIGKILL, SIGTERM
 from time import monotonic
 
 from .log import INFORMATION, Log
 from .options import Options
 from .processes import send_to_all
+from .reaper import WaitReaper
 from .shutdown import KILL_ALL, KILL_MAIN, LEAVE, NEVER, TERMINATE_ALL, Shutdown
 
 TYPE_CHECKING = False
@@ -32,12 +32,12 @@ class OrderlyEnd:
         deadline = self.shutdown.deadline
         return -1.0 if deadline == NEVER else max(0.0, deadline - monotonic())
 
-    def advance(self, number: int, status: Optional[int], main_child: int, childless: bool) -> bool:
+    def advance(self, number: int, status: Optional[int], reaper: WaitReaper) -> bool:
         """Take note of what the supervisor has just done about a signal, 0 if none came; return whether to leave.
 
-        status is the main child's, None while it runs; childless says that no child is left.
+        status is the main child's, None while it runs.
         """
-        shutdown, now = self.shutdown, monotonic()
+        shutdown, now, childless = self.shutdown, monotonic(), reaper.childless
         if status is not None and not self.main_ended:
             self.main_ended = True
             action = shutdown.main_ended(now, childless)
@@ -47,14 +47,14 @@ class OrderlyEnd:
             action = shutdown.stop(now)
         else:
             action = shutdown.expire(now)
-        self.act(action, main_child)
+        self.act(action, reaper)
         return action == LEAVE
 
-    def act(self, action: str, main_child: int) -> None:
+    def act(self, action: str, reaper: WaitReaper) -> None:
         """Send what the stage asks for."""
         if action == KILL_MAIN:
-            self.log.tell(INFORMATION, "killing_main", main_child)
-            posix.kill(main_child, SIGKILL)
+            self.log.tell(INFORMATION, "killing_main", reaper.main_child)
+            reaper.send(SIGKILL)
         elif action == TERMINATE_ALL:
             self.log.tell(INFORMATION, "terminating_all", self.shutdown.grace)
             send_to_all(SIGTERM)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from _signal import SIGTRAP, sigtimedwait, sigwait
-from posix import WEXITSTATUS, WIFSIGNALED, WIFSTOPPED, WNOHANG, WSTOPSIG, WTERMSIG, waitpid
+from posix import WEXITSTATUS, WIFSIGNALED, WIFSTOPPED, WNOHANG, WSTOPSIG, WTERMSIG, kill, waitpid
 
 from .signals import WAITED
 
@@ -32,6 +32,10 @@ class WaitReaper:
         """Learn which child is the main child; return a signal to begin with, 0 for none."""
         self.main_child = main_child
         return 0
+
+    def send(self, number: int, to_group: bool = False) -> None:
+        """Send a signal to the main child, whose PID is its own until it is reaped, or to its group. Raises OSError."""
+        kill(-self.main_child if to_group else self.main_child, number)
 
     def descriptors(self) -> set[int]:
         """The descriptors that it needs."""

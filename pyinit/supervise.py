@@ -13,7 +13,7 @@ from .spawn import restore_environment, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, Optional
 
 
 def supervise(options: Options, entry: EntryState, log: Log) -> int:
@@ -68,13 +68,13 @@ def supervise(options: Options, entry: EntryState, log: Log) -> int:
             elif number:
                 if number == SIGCONT and status is None and options.isolation == "group" and posix.isatty(0):
                     terminal |= guard(log, hand_terminal_over, main_child)
-                forward(number, main_child if status is None else 0, options, log, sent)
+                forward(number, options, log, sent, reaper if status is None else None)
             if end is None:
                 if status is not None:
                     break
                 number = reaper.wait()
             else:
-                if end.advance(number, status, main_child, reaper.childless):
+                if end.advance(number, status, reaper):
                     break
                 number = reaper.wait(end.timeout())
             if verbose:
@@ -128,10 +128,10 @@ def finish(options: Options, log: Log, main_child: int, status: int, terminal: b
     finish(options, log, main_child, status, terminal)
 
 
-def forward(number: int, main_child: int, options: Options, log: Log, sent: dict[int, int]) -> None:
+def forward(number: int, options: Options, log: Log, sent: dict[int, int], reaper: Optional[WaitReaper]) -> None:
     """Send a signal, or what it is rewritten to, to those who get it; count it in `sent`.
 
-    When the main child has ended, main_child is 0: its PID may be another's. Then all that is left gets it.
+    The reaper knows the main child; None when that has ended: then all that is left gets the signal.
     """
     new = options.rewrite.get(number, number)
     if new != number:
@@ -139,7 +139,7 @@ def forward(number: int, main_child: int, options: Options, log: Log, sent: dict
     if new:
         sent[new] = sent.get(new, 0) + 1
         try:
-            send(new, main_child, options.signal_to)
+            send(new, options.signal_to, reaper)
         except ProcessLookupError:
             pass  # ESRCH: it has ended just now; its SIGCHLD is next
         except OSError as error:  # EPERM: it runs as another user now, kill(2)
@@ -150,16 +150,16 @@ def forward(number: int, main_child: int, options: Options, log: Log, sent: dict
         posix.kill(posix.getpid(), SIGSTOP)
 
 
-def send(number: int, main_child: int, signal_to: str) -> None:
+def send(number: int, signal_to: str, reaper: Optional[WaitReaper]) -> None:
     """Send a signal to the main child, its process group or all. Raises OSError."""
-    if main_child == 0 or signal_to == "all":
+    if reaper is None or signal_to == "all":
         from .processes import send_to_all
 
         send_to_all(number)
     elif signal_to == "group":
         try:
-            posix.kill(-main_child, number)
+            reaper.send(number, to_group=True)
         except ProcessLookupError:
-            posix.kill(main_child, number)  # it has not made its group yet
+            reaper.send(number)  # it has not made its group yet
     else:
-        posix.kill(main_child, number)
+        reaper.send(number)
