@@ -9,7 +9,7 @@ from .log import INFORMATION, Log
 from .options import Options
 from .processes import send_to_all
 from .reaper import WaitReaper
-from .shutdown import KILL_ALL, KILL_MAIN, LEAVE, NEVER, TERMINATE_ALL, Shutdown
+from .shutdown import KILL_ALL, KILL_MAIN, LEAVE, NEVER, NOTHING, TERMINATE_ALL, Shutdown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,8 +46,11 @@ class OrderlyEnd:
         elif number in self.stop_signals:
             action = shutdown.stop(now)
         else:
-            action = shutdown.expire(now)
+            action = NOTHING
         self.act(action, reaper)
+        if action != LEAVE:
+            action = shutdown.expire(now)  # whatever came: in a storm there is always a SIGCHLD
+            self.act(action, reaper)
         return action == LEAVE
 
     def act(self, action: str, reaper: WaitReaper) -> None:

@@ -5,7 +5,8 @@
     RUNNING --- termination signal, --kill-after seconds ---> SIGKILL to the main child
 
 ENDING begins with SIGTERM to all, KILLING with SIGKILL. It is over as soon as nobody is left; at once when the main
-child has ended and neither --grace nor --wait-all is given.
+child has ended and neither --grace nor --wait-all is given; and some seconds after SIGKILL, for who may not be killed
+(another user's, without CAP_KILL) or does not end (it waits for a device).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ RUNNING, LINGERING, ENDING, KILLING = "running", "lingering", "ending", "killing
 NOTHING, KILL_MAIN, TERMINATE_ALL, KILL_ALL, LEAVE = "nothing", "kill main", "terminate all", "kill all", "leave"
 
 NEVER = -1.0
+PATIENCE = 2.0  # seconds after SIGKILL
 
 
 class Shutdown:
@@ -37,7 +39,7 @@ class Shutdown:
         if self.stage == LINGERING and self.grace != NEVER:
             return self.end(now)
         if self.stage == ENDING:
-            return self.kill()
+            return self.kill(now)
         if self.stage != KILLING and self.kill_after != NEVER and not again:
             self.deadline = now + self.kill_after
         return NOTHING
@@ -67,14 +69,14 @@ class Shutdown:
         if self.stage == RUNNING:
             self.deadline = NEVER
             return KILL_MAIN
-        return self.kill()
+        return LEAVE if self.stage == KILLING else self.kill(now)
 
     def end(self, now: float) -> str:
         """Begin the grace."""
         self.stage, self.deadline = ENDING, now + self.grace
         return TERMINATE_ALL
 
-    def kill(self) -> str:
+    def kill(self, now: float) -> str:
         """End the grace."""
-        self.stage, self.deadline = KILLING, NEVER
+        self.stage, self.deadline = KILLING, now + PATIENCE
         return KILL_ALL

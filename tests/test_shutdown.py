@@ -23,9 +23,15 @@ TABLE = {
         (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 12.0),
         (CHILD_ENDS, NOTHING, ENDING, 12.0),
         (AT_10, NOTHING, ENDING, 12.0),
-        (AT_12, KILL_ALL, KILLING, NEVER),
-        (CHILD_ENDS, KILL_ALL, KILLING, NEVER),  # it may have forked
-        (LAST_ENDS, LEAVE, KILLING, NEVER)]),
+        (AT_12, KILL_ALL, KILLING, 14.0),
+        (CHILD_ENDS, KILL_ALL, KILLING, 14.0),  # it may have forked
+        (LAST_ENDS, LEAVE, KILLING, 14.0)]),
+    "grace: who is left after SIGKILL is left": ({"grace": 0}, [
+        (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 2.0),
+        (AT_3, KILL_ALL, KILLING, 5.0),
+        (CHILD_ENDS, KILL_ALL, KILLING, 5.0),
+        (STOP_AT_5, NOTHING, KILLING, 5.0),
+        (AT_9, LEAVE, KILLING, 5.0)]),
     "grace: leave with the last one": ({"grace": 10}, [
         (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 12.0),
         (LAST_ENDS, LEAVE, ENDING, 12.0)]),
@@ -35,12 +41,12 @@ TABLE = {
         (LAST_ENDS, NOTHING, RUNNING, NEVER)]),
     "grace of 0 kills at once": ({"grace": 0}, [
         (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 2.0),
-        (AT_3, KILL_ALL, KILLING, NEVER)]),
+        (AT_3, KILL_ALL, KILLING, 5.0)]),
     "grace: a termination signal cuts it short": ({"grace": 10}, [
         (STOP_AT_1, NOTHING, RUNNING, NEVER),
         (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 12.0),
-        (STOP_AT_5, KILL_ALL, KILLING, NEVER),
-        (STOP_AT_5, NOTHING, KILLING, NEVER)]),
+        (STOP_AT_5, KILL_ALL, KILLING, 7.0),
+        (STOP_AT_5, NOTHING, KILLING, 7.0)]),
     "wait-all: no signal, no deadline": ({"wait_all": True}, [
         (MAIN_ENDS_AT_2, NOTHING, LINGERING, NEVER),
         (CHILD_ENDS, NOTHING, LINGERING, NEVER),
@@ -52,7 +58,7 @@ TABLE = {
     "wait-all and grace: it begins with the termination signal": ({"wait_all": True, "grace": 4}, [
         (MAIN_ENDS_AT_2, NOTHING, LINGERING, NEVER),
         (STOP_AT_5, TERMINATE_ALL, ENDING, 9.0),
-        (AT_9, KILL_ALL, KILLING, NEVER)]),
+        (AT_9, KILL_ALL, KILLING, 11.0)]),
     "wait-all and grace: it begins at once if the signal came before": ({"wait_all": True, "grace": 10}, [
         (STOP_AT_1, NOTHING, RUNNING, NEVER),
         (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 12.0)]),
@@ -69,18 +75,18 @@ TABLE = {
         (STOP_AT_0, NOTHING, RUNNING, 9.0),
         (AT_9, KILL_MAIN, RUNNING, NEVER),
         (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 12.0),
-        (AT_12, KILL_ALL, KILLING, NEVER)]),
+        (AT_12, KILL_ALL, KILLING, 14.0)]),
     "kill-after of 0 kills at once": ({"kill_after": 0}, [
         (STOP_AT_1, NOTHING, RUNNING, 1.0),
         (AT_3, KILL_MAIN, RUNNING, NEVER)]),
     "kill-after while waiting for all": ({"kill_after": 5, "wait_all": True}, [
         (MAIN_ENDS_AT_2, NOTHING, LINGERING, NEVER),
         (STOP_AT_5, NOTHING, LINGERING, 10.0),
-        (AT_10, KILL_ALL, KILLING, NEVER)]),
+        (AT_10, KILL_ALL, KILLING, 12.0)]),
     "kill-after goes on for all when the main child ends in time": ({"kill_after": 9, "wait_all": True}, [
         (STOP_AT_0, NOTHING, RUNNING, 9.0),
         (MAIN_ENDS_AT_2, NOTHING, LINGERING, 9.0),
-        (AT_9, KILL_ALL, KILLING, NEVER)]),
+        (AT_9, KILL_ALL, KILLING, 11.0)]),
 }
 
 
