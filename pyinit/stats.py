@@ -8,7 +8,7 @@ from time import monotonic
 
 from .files import read_file
 from .lines import consume_own_signal, write_line
-from .reaper import WaitReaper, exit_code
+from .reaper import WaitReaper, exit_code, let_go
 from .signal_names import signal_name
 
 TYPE_CHECKING = False
@@ -44,6 +44,9 @@ class CountingReaper(WaitReaper):
                 break
             command = read_command(found.si_pid)
             pid, status = posix.waitpid(found.si_pid, 0)
+            if posix.WIFSTOPPED(status):  # as in reaper.drain()
+                let_go(pid, posix.WSTOPSIG(status))
+                continue
             drained += 1
             if pid == self.main_child:
                 main_status = status

@@ -1,0 +1,203 @@
+"""--stats: one line of JSON that says what pyinit has done, at the end or when a signal asks for it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from support import (ONE_BY_ONE, TOGETHER, Init, children_of, python, read_status, run, scene, shell,
+                     wait_until)
+
+BOTH_REAPERS = True
+
+FIELDS = ["uptime_seconds", "orphans_reaped", "most_zombies_in_one_drain", "signals_forwarded", "main_child",
+          "orphans_by_command"]
+# Leaves one orphan for each name on the command line, in hexadecimal, that bears it, prctl(2) PR_SET_NAME.
+NAMED = """
+for name in sys.argv[2:]:
+    def act():
+        import ctypes
+        ctypes.CDLL(None).prctl(15, ctypes.create_string_buffer(bytes.fromhex(name)), 0, 0, 0)
+    orphan(act)
+"""
+# Has its parent for a tracer, ptrace(2), and executes a program, upon which the kernel stops it.
+TRACED = """
+import ctypes, os
+ctypes.CDLL(None).ptrace(0, 0, 0, 0)  # PTRACE_TRACEME
+os.execv("/bin/sh", ["sh", "-c", "exit 7"])
+"""
+
+
+def parse(line: bytes) -> dict:
+    """The statistics, which have every field and are one line."""
+    assert line.count(b"\n") == 1 and line.endswith(b"\n"), line
+    stats = json.loads(line)
+    assert list(stats) == FIELDS
+    assert stats["uptime_seconds"] >= 0
+    return stats
+
+
+def run_scene(init: Init, command: list[str], options: list[str]) -> bytes:
+    """Run a scene until all of its orphans are reaped; return what is on stderr."""
+    with init.start(command, options) as running:
+        running.expect("done")
+        pid = running.pid
+        wait_until(lambda: len(children_of(pid)) == 1, "all orphans to be reaped")
+        result = running.finish()
+        assert result.code == 57
+        return result.err
+
+
+def test_a_storm_of_known_size(init: Init) -> None:
+    """The kernel does not count."""
+    for body, count in ((ONE_BY_ONE, 500), (TOGETHER, 200)):
+        stats = parse(run_scene(init, scene(body, count), ["--stats"]))
+        loop = init.reaper == "wait"
+        assert stats["orphans_reaped"] == (count if loop else None)
+        if loop:
+            assert 1 <= stats["most_zombies_in_one_drain"] <= count + 1
+            assert sum(stats["orphans_by_command"].values()) == count
+            assert len(stats["orphans_by_command"]) == 1
+        else:
+            assert (stats["most_zombies_in_one_drain"], stats["orphans_by_command"]) == (None, None)
+        assert stats["signals_forwarded"] == {}
+        assert (stats["main_child"]["exit_code"], stats["main_child"]["signal"]) == (57, None)
+
+
+def test_zombies_in_one_drain(mode: str, launcher: str) -> None:
+    """All that has ended while pyinit was kept from running is one drain."""
+    with Init(mode, [launcher]).start(scene(f"os.write(1, b'ready\\n')\nos.read(0, 1)\n{ONE_BY_ONE}", 70),
+                                      ["--stats"]) as running:
+        running.expect("ready")
+        pid = running.pid
+        os.kill(pid, signal.SIGSTOP)
+        running.write(b"\n")
+        running.expect("done")
+        wait_until(lambda: len(children_of(pid)) == 71, "the zombies")
+        os.kill(pid, signal.SIGCONT)
+        wait_until(lambda: len(children_of(pid)) == 1, "all to be reaped")
+        stats = parse(running.finish().err)
+        assert (stats["orphans_reaped"], stats["most_zombies_in_one_drain"]) == (70, 70)
+        assert stats["signals_forwarded"] == {"SIGCONT": 1}
+
+
+NAMES = {b"two words": "two words", b'a "quote"': 'a "quote"', b"back\\slash": "back\\slash", b"a) S 1 (b": "a) S 1 (b",
+         b"caf\xc3\xa9": "caf\u00e9", b"bad \xff\xfe": "bad \\xff\\xfe", b"tab\there": "tab\there",
+         b"new\nline": "new\nline", b"": "", b"fifteen letters": "fifteen letters"}
+
+
+def test_commands_by_name(mode: str, launcher: str) -> None:
+    """The zombie's own name, whatever it holds."""
+    names = [name.hex() for name in NAMES]
+    stats = parse(run_scene(Init(mode, [launcher]), [*scene(NAMED, 0), *names], ["--stats"]))
+    assert stats["orphans_by_command"] == {name: 1 for name in NAMES.values()}
+    assert stats["orphans_reaped"] == len(NAMES)
+
+
+def test_the_ten_that_left_most(mode: str, launcher: str) -> None:
+    names = [b"many".hex()] * 5 + [b"some".hex()] * 3 + [f"c{i:02}".encode().hex() for i in range(20)]
+    stats = parse(run_scene(Init(mode, [launcher]), [*scene(NAMED, 0), *names], ["--stats"]))
+    assert list(stats["orphans_by_command"].items())[:3] == [("many", 5), ("some", 3), ("c00", 1)]
+    assert len(stats["orphans_by_command"]) == 10
+    assert stats["orphans_reaped"] == 28
+
+
+def test_signals_and_status(init: Init) -> None:
+    code = "import os, signal; signal.pthread_sigmask(0, {10, 34, 36}); os.write(1, b'ready\\n'); signal.pause()"
+    with init.start(python(code), ["--stats", "--rewrite", "HUP:10", "--rewrite", "USR2:none"]) as running:
+        running.expect("ready")
+        for number in (10, 1, 12, 36, 36, 34):
+            running.send(number)
+        # SIGTERM would overtake the real-time signals, signal(7).
+        wait_until(lambda: not int(read_status(running.pid)["ShdPnd"], 16), "all to be taken")
+        running.send(15)
+        result = running.finish()
+        assert result.code == 143
+        stats = parse(result.err)
+        assert stats["signals_forwarded"] == {"SIGUSR1": 2, "SIGTERM": 1, "SIGRTMIN": 1, "SIGRTMIN+2": 2}
+        assert (stats["main_child"]["exit_code"], stats["main_child"]["signal"]) == (143, "SIGTERM")
+        if init.mode == "pid1":
+            assert stats["main_child"]["pid"] > 1
+
+
+def test_to_a_file(init: Init, tmp_path: Path) -> None:
+    """Runs append to it."""
+    path = tmp_path / "with space.json"
+    for code in (0, 3):
+        assert init.run(shell(f"exit {code}"), [f"--stats={path}"]) == (code, b"", b"")
+    lines = path.read_bytes().splitlines(True)
+    assert [parse(line)["main_child"]["exit_code"] for line in lines] == [0, 3]
+
+
+@pytest.mark.parametrize("path, reason", [("/nowhere/x", "No such file"), ("/", "Is a directory"),
+                                          ("/dev/full", "No space left"), ("/proc/self/comm/x", "Not a directory")])
+def test_unwritable_file(init: Init, path: str, reason: str) -> None:
+    """One line, which holds the statistics, and the exit code is kept."""
+    result = init.run(shell("exit 9"), [f"--stats={path}"])
+    message = result.err.decode()
+    assert (result.code, message.count("\n")) == (9, 1)
+    assert message.startswith(f"pyinit: warning: cannot write the statistics to {path}: {reason}")
+    assert '"exit_code": 9' in message
+
+
+def test_stderr_cannot_be_written(init: Init) -> None:
+    for target in ("2>&-", "2>/dev/full"):
+        assert init.run(shell("exit 9"), ["--stats"], inside=shell(f'exec "$@" {target}')).code == 9
+
+
+def test_file_size_limit(init: Init, tmp_path: Path) -> None:
+    """SIGXFSZ is pyinit's own then, setrlimit(2): it kills nobody."""
+    result = init.run(shell("exit 9"), [f"--stats={tmp_path}/x"], inside=["prlimit", "--fsize=0"])
+    assert result.code == 9
+
+
+def test_when_a_signal_asks(init: Init, tmp_path: Path) -> None:
+    """That is not forwarded: SIGUSR1 would end the main child."""
+    path = tmp_path / "stats"
+    with init.start(shell("echo ready; read line; exit 4"), ["--stats-signal", "USR1", f"--stats={path}"]) as running:
+        running.expect("ready")
+        for count in (1, 2):
+            running.send(signal.SIGUSR1)
+            wait_until(lambda: path.exists() and len(path.read_bytes().splitlines()) == count, "the line")
+        assert running.finish() == (4, b"", b"")
+    first, second, last = map(parse, path.read_bytes().splitlines(True))
+    assert (first["main_child"]["exit_code"], last["main_child"]["exit_code"]) == (None, 4)
+    assert last["signals_forwarded"] == {}
+
+
+def test_when_a_signal_asks_only(init: Init) -> None:
+    """Without --stats nothing is written at the end."""
+    with init.start(shell("echo ready; read line; exit 4"), ["--stats-signal", "RTMIN+4"]) as running:
+        running.expect("ready")
+        running.send(signal.SIGRTMIN + 4)
+        wait_until(lambda: b"\n" in running.read_error(), "the line")
+        result = running.finish()
+        assert result.code == 4
+        parse(result.err)
+
+
+def test_nothing_is_said_unasked(init: Init) -> None:
+    assert init.run(shell("( : & ); exit 4")) == (4, b"", b"")
+
+
+def test_main_child_that_makes_pyinit_its_tracer(mode: str, launcher: str) -> None:
+    """A stop is not an end, for the loop that counts as well."""
+    result = Init(mode, [launcher]).run(python(TRACED), ["--stats"])
+    assert (result.code, parse(result.err)["main_child"]["exit_code"]) == (7, 7)
+
+
+def test_with_grace(init: Init) -> None:
+    """What ends in the grace is counted."""
+    if init.reaper == "wait":
+        result = init.run(shell("sleep 1000 & sleep 1000 & exit 3"), ["--stats", "--grace", "30"])
+        stats = parse(result.err)
+        assert (result.code, stats["orphans_reaped"]) == (3, 2)
+        assert (stats["main_child"]["exit_code"], stats["signals_forwarded"]) == (3, {})
+
+
+def test_it_is_told_by_each_verbosity(launcher: str) -> None:
+    """It was asked for: no verbosity hides it."""
+    parse(run([launcher, "-s", "--stats", "--", "true"], env={"PYINIT_VERBOSITY": "0"}).err)
