@@ -1,7 +1,7 @@
 """Writes a launcher: the fast way in, two files that start as quickly as the interpreter itself.
 
 `pyinit-install DEST` writes DEST, a script that blocks signals in its first statement, and DEST.pyc, the compiled
-package, which it loads from where that was written, else from beside itself. They need nothing but the interpreter.
+package, which it loads from beside itself, else from where that was written. They need nothing but the interpreter.
 """
 
 from __future__ import annotations
@@ -16,39 +16,48 @@ from . import __version__
 from .main import PERSONALITIES
 from .signals import SYNCHRONOUS
 
-# The signals are blocked in the first statement, as those that come earlier are lost. What is said when the package
-# cannot be loaded stands in a string, so that it is compiled only then: each line here is compiled at every start.
+# The signals are blocked in the first statement, as those that come earlier are lost. The package is looked for beside
+# the launcher, then where it was written; a file that is not the launcher's own, by its first 16 bytes, is passed over.
+# What is said when there is none stands in a string, so that it is compiled only then: each line here is compiled at
+# every start.
 LAUNCHER = """\
 #!{python} -ISXutf8
 import _signal; ENTRY_MASK = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - {synchronous})
 # Written by pyinit-install, pyinit {version}, for {implementation}.
 import marshal, posix
 from _frozen_importlib_external import MAGIC_NUMBER
+HEADER = {header!r}
 try:
-    PATH = {bundle!r}
-    try:
-        FILE = posix.open(PATH, posix.O_CLOEXEC)
-    except FileNotFoundError:
-        PATH = __file__ + ".pyc"
-        FILE = posix.open(PATH, posix.O_CLOEXEC)
-    CODE = posix.read(FILE, {size})
-    posix.close(FILE)
-    if CODE[:4] != MAGIC_NUMBER:
-        raise ImportError("it is for another Python")
+    for PATH in (__file__ + ".pyc", {bundle!r}):
+        try:
+            FILE = posix.open(PATH, posix.O_CLOEXEC)
+            CODE = posix.read(FILE, {size})
+            posix.close(FILE)
+            REASON = "it is not the one that was written with the launcher"
+            if CODE[:16] == HEADER:
+                break
+        except OSError as error:
+            REASON = error.strerror
+    else:
+        raise ImportError(REASON)
+    if HEADER[:4] != MAGIC_NUMBER:
+        raise ImportError("this is another Python")
     exec(marshal.loads(memoryview(CODE)[16:]), {{"PATH": PATH, "SIZE": {size}}})
 except BaseException as error:
-    exec({failure!r})
+    try:
+        exec({failure!r})
+    except MemoryError:
+        posix.write(2, b"pyinit: cannot load the package: out of memory\\n")
+    finally:
+        posix._exit(1)
 del CODE
 from pyinit.main import main
 main(ENTRY_MASK, {name!r})
 """
 
 FAILURE = """\
-try:
-    posix.write(2, ("pyinit: cannot load %s: %s; expected the file that pyinit-install wrote beside the launcher, for "
-                    "{implementation}\\n" % (PATH, str(error) or repr(error))).encode("utf-8", "surrogateescape"))
-finally:
-    posix._exit(1)
+posix.write(2, ("pyinit: cannot load %s: %s; expected the file that pyinit-install wrote with the launcher, for "
+                "{implementation}\\n" % (PATH, str(error) or repr(error))).encode("utf-8", "surrogateescape"))
 """
 
 # How long the interpreter of a launcher may take to compile the package, in seconds.
@@ -83,7 +92,7 @@ def install(destination: str, python: str = sys.executable, pause: bool = False)
     size, _, content = compile_package(python, PERSONALITIES[name]).partition(b"\n")
     text = LAUNCHER.format(python=python, synchronous=set(sorted(SYNCHRONOUS)), version=__version__,
                            implementation=implementation, bundle=bundle, name=name,
-                           size=int(size),
+                           size=int(size), header=content[:16],
                            failure=FAILURE.format(implementation=implementation))
     write_file(bundle, content, 0o644)
     write_file(destination, os.fsencode(text), 0o755)

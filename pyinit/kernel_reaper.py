@@ -86,7 +86,8 @@ class KernelReaper(WaitReaper):
         """
         if self.signals < 0:
             return super().wait(timeout)
-        ready = self.poll.poll(None if timeout < 0 else timeout * 1000)
+        # poll(2) takes a C int; whoever waits that long is asked again.
+        ready = self.poll.poll(None if timeout < 0 else min(timeout * 1000, 0x7fffffff))
         if any(descriptor == self.signals for descriptor, _ in ready):
             return int.from_bytes(posix.read(self.signals, SIGINFO_SIZE)[:4], sys.byteorder)
         return SIGCHLD if ready else 0

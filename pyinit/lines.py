@@ -12,6 +12,7 @@ import posix
 
 EFBIG = 27  # errno(3)
 RWF_NOWAIT = 8  # pwritev2(2): of <linux/fs.h>, as CPython has it for reading only
+PTMX = 5 << 8 | 2  # to open /dev/ptmx makes another terminal, pts(4)
 S_IFMT, S_IFIFO, S_IFCHR, S_IFREG = 0o170000, 0o010000, 0o020000, 0o100000  # inode(7)
 
 
@@ -19,10 +20,11 @@ def write_line(text: str, descriptor: int = 2) -> None:
     """Write one line, or drop it where it cannot be written at once: a full pipe must not stop the reaping."""
     try:
         content = text.encode("utf-8", "surrogateescape") + b"\n"
-        kind = posix.fstat(descriptor).st_mode & S_IFMT
+        status = posix.fstat(descriptor)
+        kind = status.st_mode & S_IFMT
         if kind == S_IFREG:
             posix.write(descriptor, content)
-        elif kind not in (S_IFIFO, S_IFCHR) or not write_reopened(descriptor, content):
+        elif kind not in (S_IFIFO, S_IFCHR) or status.st_rdev == PTMX or not write_reopened(descriptor, content):
             write_shared(descriptor, content)
     except BaseException as error:
         consume_own_signal(error)

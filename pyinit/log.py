@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable
 
-LAST_WORDS = b"pyinit: out of memory\n"
+LAST_WORDS = b"pyinit: out of memory or of descriptors\n"
 FATAL, WARNING, INFORMATION, DEBUG = 0, 1, 2, 3
 
 
@@ -27,7 +27,7 @@ class Log:
 
         Never raises.
         """
-        if level > self.verbosity:
+        if level > self.verbosity and level > FATAL:
             return
         try:
             from .lines import write_line

@@ -33,9 +33,12 @@ def main(entry_mask: Optional[set[int]] = None, name: str = "pyinit") -> NoRetur
     except MemoryError:
         write_last_words()
     except BaseException as error:
-        from .lines import write_line
+        try:
+            from .lines import write_line
 
-        write_line(f"pyinit: unexpected {error!r}")
+            write_line(f"pyinit: unexpected {error!r}")
+        except BaseException:
+            write_last_words()
     finally:
         posix._exit(code)  # sys.exit() would finalise the interpreter for 1.5 ms; nothing of ours is buffered
 
@@ -47,7 +50,7 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
         name = called
     arguments = arguments[1:]
     try:
-        if arguments and arguments[0].startswith("--as"):
+        if arguments and arguments[0].partition("=")[0] == "--as" and PERSONALITIES[name] == "native":
             from .front import read_name
 
             name, arguments = read_name(arguments)
@@ -68,7 +71,7 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
     if options.pause:
         from .pause import pause
 
-        return pause(log, options.reap == "kernel")
+        return pause(log, options.reap == "kernel", options.announce)
     from .supervise import supervise
 
     return supervise(options, entry, log)

@@ -16,6 +16,7 @@ class Options:
     show                 "help", "license" or "version": print that text and exit 0; "" is to run
     verbosity            0 fatal, 1 warnings, 2 information, 3 debug
     pause                no main child: reap until SIGINT or SIGTERM
+    announce             the pause says when it is not the first process, and why it ends
     subreaper            adopt orphans without being PID 1, prctl(2) PR_SET_CHILD_SUBREAPER
     parent_death_signal  sent to pyinit when its parent exits, prctl(2) PR_SET_PDEATHSIG; 0 is none
     warn_not_adopting    warn when neither PID 1 nor a subreaper
@@ -43,17 +44,18 @@ class Options:
     remap_exit           exit codes that are reported as 0
     """
 
-    __slots__ = ("command", "show", "verbosity", "pause", "subreaper", "parent_death_signal", "warn_not_adopting",
-                 "isolation", "keep_signal_state", "update_listen_pid", "exit_codes", "change_directory",
-                 "close_descriptors", "signal_to", "rewrite", "suspend", "reap", "grace", "wait_all",
-                 "kill_after", "stop_signals", "ok_on_stop", "stats", "stats_signal", "end_signal", "warn_on_reap",
-                 "remap_exit")
+    __slots__ = ("command", "show", "verbosity", "pause", "announce", "subreaper", "parent_death_signal",
+                 "warn_not_adopting", "isolation", "keep_signal_state", "update_listen_pid", "exit_codes",
+                 "change_directory", "close_descriptors", "signal_to", "rewrite", "suspend", "reap", "grace",
+                 "wait_all", "kill_after", "stop_signals", "ok_on_stop", "stats", "stats_signal", "end_signal",
+                 "warn_on_reap", "remap_exit")
 
     def __init__(self, **given: Any) -> None:
         self.command: list[str] = []
         self.show = ""
         self.verbosity = 1
         self.pause = False
+        self.announce = True
         self.subreaper = False
         self.parent_death_signal = 0
         self.warn_not_adopting = True

@@ -13,12 +13,12 @@ from .signals import SIG_IGN, WAITED
 DESCRIPTIONS = {SIGINT: "Interrupt", SIGTERM: "Terminated"}  # strsignal(3)
 
 
-def pause(log: Log, kernel_reaping: bool) -> int:
+def pause(log: Log, kernel_reaping: bool, announce: bool) -> int:
     """Reap until SIGINT or SIGTERM; return exit code 0. Other signals are taken, and do nothing.
 
     With kernel_reaping the kernel does it, without a wakeup: nobody asks for a status here, see kernel_reaper.py.
     """
-    if posix.getpid() != 1:
+    if announce and posix.getpid() != 1:
         write_line("Warning: pause should be the first process")
     if kernel_reaping:
         signal(SIGCHLD, SIG_IGN)
@@ -33,5 +33,6 @@ def pause(log: Log, kernel_reaping: bool) -> int:
         except BaseException as error:
             number = SIGCHLD
             log.tell(WARNING, "unexpected", error)
-    write_line(f"Shutting down, got signal: {DESCRIPTIONS[number]}")
+    if announce:
+        write_line(f"Shutting down, got signal: {DESCRIPTIONS[number]}")
     return 0

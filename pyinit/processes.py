@@ -7,22 +7,45 @@ import posix
 from .files import read_file
 
 
-def send_to_all(number: int) -> None:
+def send_to_all(number: int) -> bool:
     """Send a signal to everything in pyinit's PID namespace if it is PID 1 of that, else to all its descendants.
 
-    kill(2) with -1 spares the sender, and as PID 1 reaches nothing outside, pid_namespaces(7).
+    Returns False when those cannot be found. kill(2) with -1 spares the sender, and as PID 1 reaches nothing outside,
+    pid_namespaces(7).
     """
     if posix.getpid() == 1:
         try:
             posix.kill(-1, number)
         except OSError:
             pass  # ESRCH: nobody is there; EPERM: somebody of another user is
-        return
+        return True
+    try:
+        if posix.readlink("/proc/self") != str(posix.getpid()):
+            return False  # /proc is of another PID namespace: its numbers are other processes here
+    except OSError:
+        return False
     for pid in descendants(posix.getpid()):
         try:
             posix.kill(pid, number)
         except OSError:
             pass  # it has ended meanwhile, or is of another user
+    return True
+
+
+def has_strangers() -> bool:
+    """Whether, as PID 1, there is anybody in the PID namespace beside pyinit; asked when it has no child left.
+
+    Those were put there from outside, setns(2), as by `podman exec`: their end is told to their parent, not here.
+    """
+    if posix.getpid() != 1:
+        return False
+    try:
+        posix.kill(-1, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def descendants(ancestor: int) -> list[int]:

@@ -63,6 +63,11 @@ class EntryState:
 
 
 def ignore_terminal_stops() -> None:
-    """Ignore SIGTTIN and SIGTTOU: pyinit writes its messages from the background, tcsetattr(3), tty_ioctl(4)."""
-    _signal.signal(_signal.SIGTTIN, SIG_IGN)
-    _signal.signal(_signal.SIGTTOU, SIG_IGN)
+    """Ignore SIGTTIN and SIGTTOU: pyinit writes its messages from the background, tcsetattr(3), tty_ioctl(4).
+
+    But not one that is pending, which would be thrown away, sigaction(2): it is the main child's.
+    """
+    pending = _signal.sigpending()
+    for number in (_signal.SIGTTIN, _signal.SIGTTOU):
+        if number not in pending:
+            _signal.signal(number, SIG_IGN)

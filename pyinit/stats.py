@@ -54,7 +54,10 @@ class CountingReaper(WaitReaper):
                 self.orphans += 1
                 self.commands[command] = self.commands.get(command, 0) + 1
             if self.report:
-                self.report(pid, status, pid == self.main_child)
+                try:
+                    self.report(pid, status, pid == self.main_child)
+                except BaseException:
+                    pass  # as in WaitReaper.drain()
         self.most = max(self.most, drained)
         return self.settle(main_status)
 
@@ -105,7 +108,9 @@ def top(commands: Mapping[str, int]) -> dict[str, int]:
 def append_line(path: str, line: str) -> None:
     """Append a line to a file, or say on stderr why it cannot be done."""
     try:
-        descriptor = posix.open(path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC, 0o644)
+        # Not to wait for the reader of a pipe: the reaping would wait as well.
+        flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY
+        descriptor = posix.open(path, flags, 0o644)
         try:
             posix.write(descriptor, line.encode() + b"\n")
         finally:

@@ -30,6 +30,8 @@ def supervise(options: Options, entry: EntryState, log: Log) -> int:
         from .plan import plan
 
         reaper, stats, end = plan(options, log)
+    if options.signal_to == "all":
+        __import__("pyinit.processes")  # now: nothing that the loop needs should be able to fail then
     terminal = False
     if options.isolation == "group" and posix.isatty(0):
         from .terminal import holds_terminal
@@ -50,6 +52,7 @@ def supervise(options: Options, entry: EntryState, log: Log) -> int:
 
     # From here on pyinit must not die before its main child does: as PID 1 it would take the whole container along.
     sent: dict[int, int] = {}  # how often each signal was sent on
+    given: set[int] = set()  # what the main child has got of them
     verbose = log.verbosity >= DEBUG
     status = None
     number = guard(log, reaper.watch, main_child)
@@ -64,11 +67,16 @@ def supervise(options: Options, entry: EntryState, log: Log) -> int:
                 own_signals.remove(number)
                 log.tell(DEBUG, "hand_off_ignored", number)
             elif stats and number and number == options.stats_signal:
+                number = 0
                 stats.write(main_child, status, sent)
             elif number:
                 if number == SIGCONT and status is None and options.isolation == "group" and posix.isatty(0):
                     terminal |= guard(log, hand_terminal_over, main_child)
-                forward(number, options, log, sent, reaper if status is None else None)
+                new = forward(number, options, log, sent, reaper if status is None else None)
+                if not new:
+                    number = 0  # it was dropped: no termination signal, whatever it was
+                elif status is None:
+                    given.add(new)
             if end is None:
                 if status is not None:
                     break
@@ -82,13 +90,14 @@ def supervise(options: Options, entry: EntryState, log: Log) -> int:
         except BaseException as error:
             number = SIGCHLD
             log.tell(WARNING, "unexpected", error)
+            guard(log, rest)  # if it lasts, pyinit must not eat the processor
 
     code = exit_code(status)
     if terminal or options.end_signal or log.verbosity >= INFORMATION or status == LOST:
         guard(log, finish, options, log, main_child, status, terminal)
     if stats and options.stats:
         guard(log, stats.write, main_child, status, sent)
-    if options.ok_on_stop and status & 0x7f in sent:  # the signal that killed it, wait(2); 0 is never sent
+    if options.ok_on_stop and status & 0x7f in given:  # the signal that killed it, wait(2); 0 is never sent
         return 0
     return 0 if code in options.remap_exit else code
 
@@ -100,6 +109,13 @@ def guard(log: Log, act: Callable, *arguments):
     except BaseException as error:
         log.tell(WARNING, "unexpected", error)
         return 0
+
+
+def rest() -> None:
+    """Let a moment pass."""
+    from time import sleep
+
+    sleep(0.05)
 
 
 def settle_down(options: Options, log: Log, main_child: int, reaper: WaitReaper) -> None:
@@ -128,18 +144,20 @@ def finish(options: Options, log: Log, main_child: int, status: int, terminal: b
     finish(options, log, main_child, status, terminal)
 
 
-def forward(number: int, options: Options, log: Log, sent: dict[int, int], reaper: Optional[WaitReaper]) -> None:
-    """Send a signal, or what it is rewritten to, to those who get it; count it in `sent`.
+def forward(number: int, options: Options, log: Log, sent: dict[int, int], reaper: Optional[WaitReaper]) -> int:
+    """Send a signal, or what it is rewritten to, to those who get it; count it in `sent`, and return it; 0 for none.
 
     The reaper knows the main child; None when that has ended: then all that is left gets the signal.
     """
     new = options.rewrite.get(number, number)
     if new != number:
         log.tell(DEBUG, "rewritten", number, new)
+    done = 0
     if new:
-        sent[new] = sent.get(new, 0) + 1
         try:
             send(new, options.signal_to, reaper)
+            done = new
+            sent[new] = sent.get(new, 0) + 1
         except ProcessLookupError:
             pass  # ESRCH: it has ended just now; its SIGCHLD is next
         except OSError as error:  # EPERM: it runs as another user now, kill(2)
@@ -148,6 +166,7 @@ def forward(number: int, options: Options, log: Log, sent: dict[int, int], reape
     if options.suspend and number in (SIGTSTP, SIGTTIN, SIGTTOU):
         log.tell(DEBUG, "suspending")
         posix.kill(posix.getpid(), SIGSTOP)
+    return done
 
 
 def send(number: int, signal_to: str, reaper: Optional[WaitReaper]) -> None:

@@ -27,14 +27,13 @@ def messages():
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
     """Options from a command line, without argv[0], and an environment. Raises UsageError."""
     options = Options(subreaper=True, warn_not_adopting=False, update_listen_pid=True, exit_codes=(1, 1, 1),
-                      change_directory=True, close_descriptors=True)
+                      announce=False, change_directory=True, close_descriptors=True)
     if b"CATATONIT_DEBUG" in environ:
         options.verbosity = DEBUG
-    try:
-        pairs, options.command = read_options(arguments, "ghLPV", {"version": "V"})
-    except UsageError as error:
-        raise UsageError(f"catatonit: {error}\n{USAGE}") from None
-    for letter, _ in pairs:
+    pairs, options.command = read_options(arguments, "ghLPV", {"version": "V"})
+    for letter, value in pairs:
+        if letter == "?":
+            raise UsageError(f"catatonit: {value}\n{USAGE}")
         if letter in SHOW:
             options.show = SHOW[letter]
             return options

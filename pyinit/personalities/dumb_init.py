@@ -30,11 +30,10 @@ def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Op
     options = Options(verbosity=0, warn_not_adopting=False, isolation="session", signal_to="group",
                       keep_signal_state=False, exit_codes=(2, 2, 2), change_directory=True, suspend=True,
                       end_signal=SIGTERM)
-    try:
-        pairs, options.command = read_options(arguments, "hvVcr:", LONG)
-    except UsageError as error:
-        raise UsageError(f"dumb-init: {error}") from None
+    pairs, options.command = read_options(arguments, "hvVcr:", LONG)
     for letter, value in pairs:
+        if letter == "?":
+            raise UsageError(f"dumb-init: {value}")
         if letter in "hV":
             options.show = "help" if letter == "h" else "version"
             return options

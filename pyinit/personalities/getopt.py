@@ -14,8 +14,8 @@ def read_options(arguments: list[str], short: str, long: Mapping[str, str]) -> t
 
     `short` is as for getopt(3): the letters, a colon behind each that takes a value. `long` maps long names, which may
     be cut short where that is clear, to letters or to names of their own, with a colon if they take a value, and with
-    two if they may: `--name=VALUE`. The options end at the first argument that is none, or behind `--`. Raises
-    UsageError with getopt's message.
+    two if they may: `--name=VALUE`. The options end at the first argument that is none, or behind `--`; or at a
+    mistake, for which the last pair is ("?", getopt's message): what stands in front of it comes first.
     """
     options = []
     rest = list(arguments)
@@ -23,10 +23,14 @@ def read_options(arguments: list[str], short: str, long: Mapping[str, str]) -> t
         argument = rest.pop(0)
         if argument == "--":
             break
-        if argument.startswith("--") and long:
-            options.append(read_long(argument, long, rest))
-        else:
-            read_short(argument, short, rest, options)
+        try:
+            if argument.startswith("--") and long:
+                options.append(read_long(argument, long, rest))
+            else:
+                read_short(argument, short, rest, options)
+        except UsageError as error:
+            options.append(("?", str(error)))
+            break
     return options, rest
 
 
@@ -35,9 +39,9 @@ def read_long(argument: str, long: Mapping[str, str], rest: list[str]) -> tuple[
     given, sign, value = argument[2:].partition("=")
     names = [given] if given in long else [name for name in long if name.startswith(given)]
     if not names:
-        raise UsageError(f"unrecognized option '--{given}'")
+        raise UsageError(f"unrecognized option '{argument}'")
     if len(names) > 1:
-        raise UsageError(f"option '--{given}' is ambiguous; possibilities:"
+        raise UsageError(f"option '{argument}' is ambiguous; possibilities:"
                          + "".join(f" '--{name}'" for name in names))
     key = long[names[0]]
     if key.endswith("::"):

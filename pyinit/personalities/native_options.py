@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from _signal import SIGCHLD
+
 from ..options import Options, UsageError
+from ..signals import WAITED
 from . import read_options
 
 SHORT = "sp:ge:wvhl"
@@ -19,6 +22,8 @@ def read_command_line(options: Options, arguments: list[str]) -> None:
     """Set what a command line, without argv[0], asks for. Raises UsageError."""
     pairs, options.command = read_options(arguments, SHORT, LONG)
     for key, value in pairs:
+        if key == "?":
+            raise UsageError(value)
         if key in SHOW:
             options.show = SHOW[key]
             return
@@ -65,13 +70,13 @@ def set_own_option(options: Options, key: str, value: str) -> None:
     elif key == "kill-after":
         options.kill_after = read_seconds(value, "--kill-after")
     elif key == "stop-signal":
-        options.stop_signals = (read_signal(value, "--stop-signal"),)
+        options.stop_signals = (read_waited(value, "--stop-signal"),)
     elif key == "ok-on-stop":
         options.ok_on_stop = True
     elif key == "stats":
         options.stats = value or "-"
     else:
-        options.stats_signal = read_signal(value, "--stats-signal")
+        options.stats_signal = read_waited(value, "--stats-signal")
 
 
 def read_number(text: str, what: str, most: int) -> int:
@@ -79,6 +84,14 @@ def read_number(text: str, what: str, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= most):
         raise UsageError(f"{what} '{text}': expected a number from 0 to {most}")
     return int(text)
+
+
+def read_waited(text: str, what: str) -> int:
+    """The number of a signal that can be forwarded. Raises UsageError, which names `what`."""
+    number = read_signal(text, what)
+    if number not in WAITED or number == SIGCHLD:
+        raise UsageError(f"{what} '{text}': expected a signal that can be forwarded")
+    return number
 
 
 def read_signal(text: str, what: str) -> int:
@@ -97,7 +110,7 @@ def read_rewrite(text: str) -> tuple[int, int]:
     if not colon:
         raise UsageError(f"--rewrite '{text}': expected SIG:SIG, such as TERM:QUIT, or SIG:none")
     what = f"--rewrite '{text}':"
-    return read_signal(signal, what), 0 if new.lower() in ("0", "none") else read_signal(new, what)
+    return read_waited(signal, what), 0 if new.lower() in ("0", "none") else read_signal(new, what)
 
 
 def read_seconds(text: str, what: str) -> float:

@@ -27,11 +27,10 @@ def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Op
     if arguments == ["--version"]:
         return Options(show="version")
     options = Options()
-    try:
-        pairs, options.command = read_options(arguments, "hvwgle:sp:", {})
-    except UsageError as error:
-        raise UsageError(f"{name}: {error}\n{usage(name)}") from None
+    pairs, options.command = read_options(arguments, "hvwgle:sp:", {})
     for letter, value in pairs:
+        if letter == "?":
+            raise UsageError(f"{name}: {value}\n{usage(name)}")
         if letter in "hl":
             options.show = "help" if letter == "h" else "license"
             return options
