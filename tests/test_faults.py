@@ -218,7 +218,8 @@ def test_small_address_space(launcher: str) -> None:
     results = [init.run(shell("exit 23"), ["-w", "-vv"], inside=["prlimit", f"--as={least + more}"])
                for more in range(0, 1 << 20, 1 << 14)]
     for result in results:
-        if result.code != 23:
+        # CPython's own word when it cannot compile the launcher: nothing of that has run yet.
+        if result.code != 23 and result.err != b"MemoryError\n":
             assert (result.code, result.err.count(b"\n")) == (1, 1), result
             assert result.err.startswith(b"pyinit: ") and b": ;" not in result.err, result
     assert any(result.code == 23 for result in results)

@@ -20,8 +20,8 @@ DUMB_INIT = {"verbosity": 0, "warn_not_adopting": False, "isolation": "session",
              "keep_signal_state": False, "exit_codes": (2, 2, 2), "change_directory": True, "suspend": True,
              "end_signal": 15}
 SINGLE = {"isolation": "", "signal_to": "main", "rewrite": {}}
-CATATONIT = {"announce": False, "subreaper": True, "warn_not_adopting": False, "update_listen_pid": True, "exit_codes": (1, 1, 1),
-             "change_directory": True, "close_descriptors": True}
+CATATONIT = {"announce": False, "subreaper": True, "warn_not_adopting": False, "update_listen_pid": True,
+             "exit_codes": (1, 1, 1), "change_directory": True, "close_descriptors": True}
 
 # personality, arguments, environment, what differs from the defaults
 ACCEPTED = [
