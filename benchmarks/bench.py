@@ -21,8 +21,10 @@ SETTLE = 0.02  # seconds without any CPU use after which an init counts as start
 class Storm:
     """A storm that was measured; times in nanoseconds.
 
-    latencies  from the instant an orphan could be reaped to the instant it was gone, one for each that was measured
-    from_plan  from its planned instant, for a paced storm of which every orphan was measured
+    latencies   from the instant an orphan could be reaped to the instant it was gone, one for each that was measured
+    from_plan   from its planned instant, for a paced storm of which every orphan was measured
+    most        how many zombies there were at most at one instant; None where that was not seen
+    by_kernel   whether the kernel frees the orphans while they exit, so that no latency exists
     """
 
     latencies: list[int]
@@ -30,6 +32,8 @@ class Storm:
     answer: dict
     waits: int = 0
     left: int = 0
+    most: Optional[int] = None
+    by_kernel: bool = False
 
 
 @dataclass
@@ -67,10 +71,13 @@ class Bench:
                 self.progress.show(f"{title}: turn {turn + 1} of {count}: {init.name}")
                 yield init
 
-    def start(self, init: Init, helper: bool = True, **options) -> Running:
-        """Start an init, with a main child that waits if it has one, and wait until it has settled."""
+    def start(self, init: Init, helper: bool = True, command: Sequence[str] = (), **options) -> Running:
+        """Start an init, with a main child that waits if it has one, and wait until it has settled.
+
+        command: the storm generator's, in place of the one by which reaps are seen
+        """
         main = WAITING_MAIN if init.kind == INIT else []
-        storm = self.storm_command() if helper else ()
+        storm = (command or self.storm_command()) if helper else ()
         running = namespaces.start([*init.command, *main], storm, mode=self.mode, **options)
         try:
             if not procfs.wait_settled(running.pid, SETTLE):
@@ -99,10 +106,9 @@ class Bench:
             storm = Storm(answer.pop("latencies", []), answer.pop("from_plan", []), answer)
         storm.left = left
         if procfs.ignores(running.pid, signal.SIGCHLD):
-            result.note(f"{who} ignores SIGCHLD: the kernel frees its orphans while they exit (sigaction(2)), so "
-                        "that they are never zombies, and there is no latency")
-            storm.latencies = storm.from_plan = []
-            return storm
+            result.note(f"{who.partition(',')[0]} ignores SIGCHLD: the kernel frees its orphans while they exit "
+                        "(sigaction(2)), so that they are never zombies, and there is no latency")
+            storm = Storm([], [], answer, storm.waits, left, most=0, by_kernel=True)
         check(storm, result, f"{who}, {command}")
         return storm
 
@@ -116,7 +122,8 @@ class Bench:
             result.warn(f"{what}: {matched.unmatched} reaped children were seen without their SIGCHLD, and left out")
         if matched.by_order:
             result.warn(f"{what}: the init uses waitid(2), which the tracepoint shows without a PID; matched in order")
-        storm = Storm([reap.latency for reap in matched.reaps], [], answer, matched.waits)
+        storm = Storm([reap.latency for reap in matched.reaps], [], answer, matched.waits,
+                      most=reaps.count_most(matched.reaps))
         rate = answer.get("rate")
         if rate and len(matched.reaps) == answer["made"] and not answer["refused"]:
             storm.from_plan = latencies_from_plan([(reap.order, reap.gone) for reap in matched.reaps],
@@ -130,7 +137,7 @@ def check(storm: Storm, result: Result, what: str) -> None:
         result.warn(f"{what}: {storm.left} zombies were left")
     if storm.answer["refused"]:
         result.warn(f"{what}: {storm.answer['refused']} orphans could not be made")
-    if len(storm.latencies) != storm.answer["made"]:
+    if len(storm.latencies) != storm.answer["made"] and not storm.by_kernel:
         result.warn(f"{what}: {len(storm.latencies)} of {storm.answer['made']} orphans were measured")
     if late_share(storm.answer) > 0.05:
         result.warn(f"{what}: {late_share(storm.answer):.0%} of the orphans came later than planned, by up to "

@@ -124,9 +124,10 @@ def open_bench(quick: bool, extra: Sequence[tuple[str, str]], no_trace: bool, py
     """Everything that experiments need, and why there are no tracepoints; all of it is gone afterwards."""
     remove_stale_folders()
     with tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{os.getpid()}-") as folder:
-        launcher = write_launcher(folder, python)
+        launcher, pause = (write_launcher(f"{folder}/{name}", python) for name in ("pyinit", "pause"))
+        os.chmod(folder, 0o755)
         os.mkdir(f"{folder}/services")
-        found = inits.find_inits(launcher, f"{folder}/services", extra)
+        found = inits.find_inits({"pyinit": launcher, "pause": pause, "folder": f"{folder}/services"}, extra)
         generator = generators.build(folder)
         mode = namespaces.find_mode()
         tracer, why_not = (None, "--no-trace") if no_trace else tracing.open_tracer()
@@ -149,14 +150,12 @@ def remove_stale_folders() -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def write_launcher(folder: str, python: str) -> str:
-    """A fresh launcher for this checkout's pyinit; return its path."""
-    launcher = f"{folder}/pyinit"
+def write_launcher(launcher: str, python: str) -> str:
+    """Write a fresh launcher for this checkout's pyinit, which its base name makes what it is; return its path."""
     done = subprocess.run([sys.executable, "-m", "pyinit.install", "--python", python, launcher], cwd=ROOT,
                           capture_output=True, timeout=60, check=False)
     if done.returncode:
         raise ValueError(f"cannot write a launcher: {done.stderr.decode(errors='replace').strip()}")
-    os.chmod(folder, 0o755)
     return launcher
 
 
@@ -240,6 +239,6 @@ def run_storm(arguments: Sequence[str], progress: Progress) -> int:
         parser.error("expected a --rate from 0 to 1000000 and --seconds above 0")
     extra = [(f"chosen={options.init}", inits.PAUSE if options.pause else inits.INIT)] if options.init else []
     with open_bench(False, extra, False, sys.executable, progress) as (bench, _):
-        name = "chosen" if options.init else "pyinit --pause" if options.pause else "pyinit"
+        name = "chosen" if options.init else "pyinit pause" if options.pause else "pyinit"
         init = next(init for init in bench.inits if init.name == name)
         return storm_command.run(bench, init, options.rate, options.seconds)

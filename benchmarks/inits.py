@@ -13,23 +13,26 @@ from typing import Optional, Sequence
 # none of the harness's either; a SLEEPER stands for a pause that does not reap.
 INIT, PAUSE, SUPERVISOR, SLEEPER = "init", "pause", "supervisor", "sleeper"
 
-# An init is one line here. {pyinit} is a fresh launcher, {folder} an empty folder. `group` is the command that forwards
-# to the main child's whole process group; "" when there is none.
+# An init is one line here. {pyinit} and {pause} are fresh launchers, {folder} is an empty folder. Words NAME=VALUE in
+# front of a command are its environment, as in a shell. `group` is the command that forwards to the main child's whole
+# process group; "" when there is none.
 TABLE = (
     # name, kind, command, group, how its version is asked for
     ("pyinit", INIT, "{pyinit} --", "{pyinit} -g --", "{pyinit} --version"),
+    ("pyinit --reap kernel", INIT, "{pyinit} --reap kernel --", "{pyinit} --reap kernel -g --", "{pyinit} --version"),
     ("tini", INIT, "tini --", "tini -g --", "tini --version"),
     ("tini-static", INIT, "tini-static --", "tini-static -g --", "tini-static --version"),
     ("docker-init", INIT, "docker-init --", "docker-init -g --", "docker-init --version"),
     ("dumb-init", INIT, "dumb-init --single-child --", "dumb-init --", "dumb-init --version"),
     ("catatonit", INIT, "catatonit --", "catatonit -g --", "catatonit --version"),
     ("s6-svscan", SUPERVISOR, "s6-svscan -t0 {folder}", "", ""),
-    ("pyinit --pause", PAUSE, "{pyinit} --pause", "", "{pyinit} --version"),
+    ("pyinit pause", PAUSE, "{pause}", "", "{pause} -v"),
+    ("pyinit pause (kernel)", PAUSE, "PYINIT_REAP=kernel {pause}", "", "{pause} -v"),
     ("catatonit -P", PAUSE, "catatonit -P", "", "catatonit --version"),
     ("sleep (as pause v3.0)", SLEEPER, "sleep infinity", "", "sleep --version"),
 )
 
-OWN = ("pyinit", "pyinit --pause")
+OWN = ("pyinit", "pyinit --reap kernel", "pyinit pause", "pyinit pause (kernel)")
 
 # Where inits are installed that are not meant to be started by hand.
 HIDDEN_FOLDERS = ("/usr/libexec/podman", "/usr/libexec/docker", "/usr/lib/docker", "/usr/local/lib/docker")
@@ -57,37 +60,48 @@ class Init:
         return Init(name, self.kind, command, self.group, self.version, self.own)
 
 
-def find_inits(launcher: str, folder: str, extra: Sequence[tuple[str, str]]) -> list[Init]:
+def find_inits(places: dict[str, str], extra: Sequence[tuple[str, str]]) -> list[Init]:
     """The inits of the table that are installed, and the user's own, given as (NAME='CMD ...', kind).
 
-    Raises ValueError.
+    places: what the names in braces in the table's commands stand for. Raises ValueError.
     """
     found = []
     for name, kind, command, group, version in TABLE:
-        argv = resolve(command, launcher, folder)
+        argv = resolve(command, places)
         if argv:
-            found.append(Init(name, kind, argv, resolve(group, launcher, folder) or [],
-                              ask_version(resolve(version, launcher, folder)), name in OWN))
+            found.append(Init(name, kind, argv, resolve(group, places) or [], ask_version(resolve(version, places)),
+                              name in OWN))
     return found + [parse_extra(text, kind) for text, kind in extra]
 
 
 def parse_extra(text: str, kind: str = INIT) -> Init:
     """An init of the user's from NAME='CMD ...'; a main child's argv is put behind CMD. Raises ValueError."""
     name, sign, command = text.partition("=")
-    argv = shlex.split(command)
+    words = shlex.split(command)
+    environment, argv = split_environment(words)
     if not (sign and name and argv):
         raise ValueError(f"--init {text!r}: expected NAME='COMMAND ARGUMENT...'")
     program = find_program(argv[0])
     if program is None:
         raise ValueError(f"--init {text!r}: {argv[0]} was not found; expected a program")
-    return Init(name, kind, [program, *argv[1:]])
+    return Init(name, kind, [*words[:len(environment)], program, *argv[1:]])
 
 
-def resolve(command: str, launcher: str, folder: str) -> Optional[list[str]]:
-    """A command of the table as an argv with an absolute program; None when it is not installed, or empty."""
-    argv = [word.format(pyinit=launcher, folder=folder) for word in command.split()]
+def resolve(command: str, places: dict[str, str]) -> Optional[list[str]]:
+    """A command of the table with an absolute program; None when it is not installed, or empty."""
+    words = [word.format(**places) for word in command.split()]
+    environment, argv = split_environment(words)
     program = find_program(argv[0]) if argv else None
-    return [program, *argv[1:]] if program else None
+    return [*words[:len(environment)], program, *argv[1:]] if program else None
+
+
+def split_environment(command: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
+    """A command's environment, the words NAME=VALUE that it begins with, and its argv."""
+    count = 0
+    while count < len(command) and command[count].partition("=")[0].isidentifier() and "=" in command[count]:
+        count += 1
+    environment = [word.partition("=") for word in command[:count]]
+    return [(name, value) for name, _, value in environment], list(command[count:])
 
 
 def find_program(name: str) -> Optional[str]:

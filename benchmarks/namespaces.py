@@ -14,6 +14,7 @@ import time
 from typing import Optional, Sequence
 
 from . import procfs, system
+from .inits import split_environment
 
 # PLAIN is no mode of a run: a program that is measured as an ordinary process beside.
 NAMESPACE, SUBREAPER, PLAIN = "PID namespace", "subreaper", "plain process"
@@ -216,6 +217,7 @@ def start(command: Sequence[str], helper: Sequence[str] = (), join: Sequence[str
           stdout: bool = False, process_limit: int = 0) -> Running:
     """Start `command` as PID 1 of a new PID namespace, or as a subreaper; return it.
 
+    command        its argv, behind the words NAME=VALUE of its environment
     helper         the argv of a storm generator that is forked before the init's program is executed: it is a child of
                    the init, and so are the orphans that it makes
     join           the cgroup.procs files that PID 1 enters first
@@ -288,7 +290,8 @@ def become_init(command: Sequence[str], helper: Sequence[str], join: Sequence[st
             redirect(*helper_pipes, stderr)
             os.execv(helper[0], list(helper))
         redirect(stdin, stdout, stderr)
-        os.execv(command[0], list(command))
+        environment, argv = split_environment(command)
+        os.execve(argv[0], argv, {**os.environ, **dict(environment)})
     except BaseException as error:
         os.write(fail, (str(error) or repr(error)).encode())
     finally:
@@ -321,8 +324,9 @@ def spawn(argv: Sequence[str], mode: str = NAMESPACE, environment: Optional[dict
     actions = [(os.POSIX_SPAWN_OPEN, 0, null, os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, null, os.O_WRONLY, 0),
                (os.POSIX_SPAWN_OPEN, 2, null, os.O_WRONLY, 0)]
     defaults = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
+    more, argv = split_environment(argv)
     with own_namespace(mode):
-        pid = os.posix_spawn(argv[0], list(argv), os.environ if environment is None else environment,
+        pid = os.posix_spawn(argv[0], argv, {**(os.environ if environment is None else environment), **dict(more)},
                              file_actions=actions, setsigmask=(), setsigdef=defaults, setpgroup=0)
     ACTIVE.add(pid)
     return pid

@@ -99,6 +99,16 @@ class Matcher:
             self.result.reaps.append(Reap(self.order.get(zombie, -1), ready, event.time))
 
 
+def count_most(reaps: Iterable[Reap]) -> int:
+    """How many of them were zombies at the same instant, at most."""
+    steps = [step for reap in reaps for step in ((reap.ready, 1), (reap.gone, -1))]
+    most = now = 0
+    for _, change in sorted(steps):  # at the same instant the one that goes comes first
+        now += change
+        most = max(most, now)
+    return most
+
+
 def match(events: Iterable[Event]) -> Reaps:
     """Match the events of one storm; the reaps' orders are 0, 1, 2 ... by birth."""
     matcher = Matcher()

@@ -65,6 +65,11 @@ def format_number(value: Optional[float]) -> str:
     return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
 
 
+def show_count(count: Optional[int]) -> str:
+    """A whole number, which may not be known."""
+    return NOTHING if count is None else f"{count:,}"
+
+
 def format_bytes(count: Optional[float]) -> str:
     """kB of 1024 bytes, as the kernel counts, or MB above ten thousand of them."""
     if count is None:
@@ -94,7 +99,7 @@ class Ratios:
 
     def of(self, value: Optional[float]) -> Optional[float]:
         """How many times the best peer's value it is."""
-        return value / self.best if value and self.best else None
+        return value / self.best if value is not None and self.best else None
 
     def inside_noise(self, ratio: Optional[float]) -> bool:
         """Whether the same init twice differed by as much."""
@@ -121,7 +126,8 @@ def note_noise(result: Result, what: str, noise: Sequence[Optional[float]]) -> N
 def render_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, aligned so that it is read as text as well; all but text columns to the right."""
     widths = [max(len(row[place]) for row in [columns, *rows]) for place in range(len(columns))]
-    left = [place == 0 or columns[place] in ("init", "load", "how", "result") for place in range(len(columns))]
+    texts = ("init", "load", "how", "reaped by", "result")
+    left = [place == 0 or columns[place] in texts for place in range(len(columns))]
 
     def line(cells: Sequence[str]) -> str:
         return "| " + " | ".join(cell.ljust(width) if flag else cell.rjust(width)

@@ -50,5 +50,7 @@ def print_outcome(made: int, refused: int, zombies: int, code, latencies: list[i
     if has_main:
         print(f"exit code of the main child: {CODE}, of the init: "
               + ("none: it did not end" if code is None else f"{code}{'' if code == CODE else ': LOST'}"))
+    for note in result.notes:
+        print(note)
     for warning in result.warnings:
         print(f"WARNING: {warning}")

@@ -198,6 +198,17 @@ def test_ratios_are_to_the_best_peer_and_know_the_noise() -> None:
     assert ratios.show(None) == report.NOTHING
 
 
+def test_nothing_at_all_is_a_ratio_too_but_never_the_best_peer() -> None:
+    ratios = report.Ratios([("own", True, 0.0), ("peer", False, 20.0), ("other", False, 0.0)])
+    assert (ratios.of(0.0), ratios.best, ratios.show(0.0)) == (0.0, 20.0, "0.00")
+
+
+def test_zombies_at_most() -> None:
+    times = [(0, 10), (5, 20), (6, 7), (10, 30), (40, 50)]
+    assert reaps.count_most(reaps.Reap(0, ready, gone) for ready, gone in times) == 3
+    assert reaps.count_most([]) == 0
+
+
 def test_without_peers_there_is_no_ratio() -> None:
     assert report.Ratios([("own", True, 10.0)]).show(10.0) == report.NOTHING
 
@@ -265,7 +276,17 @@ def test_a_bad_init_is_refused(text: str) -> None:
 def test_every_line_of_the_table_is_an_init() -> None:
     for name, kind, command, _group, _version in inits.TABLE:
         assert kind in (inits.INIT, inits.PAUSE, inits.SUPERVISOR, inits.SLEEPER)
-        assert command.format(pyinit="x", folder="y"), name
+        assert command.format(pyinit="x", pause="y", folder="z"), name
+    assert {line[0] for line in inits.TABLE} >= set(inits.OWN)
+
+
+def test_words_in_front_of_a_command_are_its_environment() -> None:
+    init = inits.parse_extra("mine=A=1 B='2 3' sh -c x=1")
+    assert inits.split_environment(init.command)[0] == [("A", "1"), ("B", "2 3")]
+    assert init.command[2].startswith("/") and init.command[3:] == ["-c", "x=1"]
+    assert inits.split_environment(["/a=b", "x"]) == ([], ["/a=b", "x"])
+    with pytest.raises(ValueError, match="expected"):
+        inits.parse_extra("mine=A=1")
 
 
 def test_warnings_of_one_kind_are_counted() -> None:

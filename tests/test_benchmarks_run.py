@@ -53,13 +53,29 @@ def test_quick_has_every_experiment(tmp_path: Path) -> None:
     figures = json.loads((tmp_path / "f.json").read_text())
     data = {experiment["name"]: experiment["data"] for experiment in figures["experiments"]}
     assert list(data) == list(cli.EXPERIMENTS)
-    assert all(row["latency_ns"]["n"] for row in data["reap"] + data["scale"] + data["forward"])
-    assert all(row["cpu_ns"] > 0 for row in data["cost"])
+    for row in data["reap"] + data["scale"] + data["forward"]:
+        assert row["latency_ns"]["n"] or row.get("by_kernel"), row
+    assert not any(row["by_kernel"] for row in data["reap"] + data["scale"] if "kernel" not in row["init"])
+    assert all(row["cpu_ns"] > 0 or "kernel" in row["init"] for row in data["cost"])
     assert all(row["one"]["Private_Dirty"] > 0 for row in data["memory"])
     assert any(row["plain_over_true_ns"] for row in data["start"])
     incident = {row["init"]: row for row in data["incident"]}
-    assert incident["pyinit --pause"]["refused"] == 0
+    assert incident["pyinit pause"]["refused"] == 0
     assert all(row["until_eagain_ns"] for name, row in incident.items() if name.startswith("sleep"))
+
+
+def test_an_init_without_zombies_has_no_latency_but_a_line(tmp_path: Path) -> None:
+    done = run("reap", "cost", "scale", "--quick", "--only", "pyinit,pyinit pause (kernel)", "--json",
+               str(tmp_path / "f.json"))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("pyinit pause (kernel) ignores SIGCHLD") == 3  # one line for each experiment
+    assert not [line for line in done.stdout.splitlines() if "WARNING: pyinit pause (kernel)" in line]
+    figures = json.loads((tmp_path / "f.json").read_text())
+    reap, cost, scale = (experiment["data"] for experiment in figures["experiments"])
+    for row in reap + scale:
+        assert row["by_kernel"] == (row["init"] == "pyinit pause (kernel)") == (row["latency_ns"]["n"] == 0)
+    for row in reap + cost:
+        assert row["init"] != "pyinit pause (kernel)" or row["most_zombies"] in (0, None)  # None without tracepoints
 
 
 def test_without_tracepoints_reaps_are_still_measured(tmp_path: Path) -> None:
@@ -201,7 +217,7 @@ def test_without_any_namespace_inits_are_subreapers(tmp_path: Path) -> None:
                "namespaces.may_make_namespaces = namespaces.may_enter_user_namespace = lambda: False; "
                "sys.exit(cli.main(sys.argv[1:]))")
     process = subprocess.Popen([sys.executable, "-c", program, "--quick", "reap", "memory", "--only",
-                                "pyinit,pyinit --pause", "--json", str(tmp_path / "f.json")], cwd=ROOT,
+                                "pyinit,pyinit pause", "--json", str(tmp_path / "f.json")], cwd=ROOT,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     output, errors = process.communicate(timeout=200)
     assert process.returncode == 0, errors

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 from .. import namespaces, procfs
 from ..bench import Bench
 from ..inits import Init
 from ..namespaces import Running, StartError
 from ..percentiles import median
-from ..report import NOTHING, Ratios, Result, format_number, format_time, note_noise
+from ..report import NOTHING, Ratios, Result, format_number, format_time, note_noise, show_count
 
 NAME = "cost"
 
@@ -23,9 +25,11 @@ def run(bench: Bench) -> Result:
     loads = QUICK_LOADS if bench.quick else LOADS
     inits = bench.reapers()
     result = Result(NAME, "CPU of the init, context switches and wait calls for each orphan that it reaps",
-                    ["load", "init", "turns", "CPU", "CPU min", "CPU / best peer", "switches", "wait calls"])
+                    ["load", "init", "turns", "CPU", "CPU min", "CPU / best peer", "switches", "wait calls",
+                     "zombies at most"])
     seen: dict[tuple[str, str], list[tuple[float, float]]] = {}
     waits: dict[tuple[str, str], float] = {}
+    most: dict[tuple[str, str], Optional[int]] = {}
     for init in bench.turns(QUICK_TURNS if bench.quick else TURNS, inits, NAME):
         try:
             with bench.start(init) as running:
@@ -33,16 +37,18 @@ def run(bench: Bench) -> Result:
                     seen.setdefault((load, init.name), []).append(measure_cost(running, command))
                     if bench.tracer and (load, init.name) not in waits:
                         storm = bench.measure(running, command, result, init.name)
-                        waits[load, init.name] = storm.waits / max(1, len(storm.latencies))
+                        reaped = storm.answer["made"] if storm.by_kernel else len(storm.latencies)
+                        waits[load, init.name] = storm.waits / max(1, reaped)
+                        most[load, init.name] = storm.most
         except StartError as error:
             result.warn(f"{init.name}: {error}")
     noise = []
     for load, _ in loads:
-        noise.append(add_rows(result, load, inits, seen, waits))
+        noise.append(add_rows(result, load, inits, seen, waits, most))
     result.notes.append("CPU is the median of the turns, user and system, from /proc/PID/schedstat, measured while "
                         "nothing is traced; most of it is the kernel's work of freeing the process")
-    result.notes.append("wait calls are counted in a traced storm of their own" if bench.tracer else
-                        "wait calls are not counted: there are no tracepoints here")
+    result.notes.append("wait calls and zombies are counted in a traced storm of their own" if bench.tracer else
+                        "wait calls and zombies are not counted: there are no tracepoints here")
     note_noise(result, "CPU", noise)
     return result
 
@@ -58,7 +64,7 @@ def measure_cost(running: Running, command: str) -> tuple[float, float]:
     return (procfs.read_cpu(running.pid) - cpu) / reaped, (procfs.read_switches(running.pid) - switches) / reaped
 
 
-def add_rows(result: Result, load: str, inits: list[Init], seen: dict, waits: dict):
+def add_rows(result: Result, load: str, inits: list[Init], seen: dict, waits: dict, most: dict):
     """One load's rows; return the A/A check's ratio."""
     middle = {init.name: median([cpu for cpu, _ in seen.get((load, init.name), [])]) for init in inits}
     ratios = Ratios([(init.name, init.own, middle[init.name]) for init in inits])
@@ -68,8 +74,8 @@ def add_rows(result: Result, load: str, inits: list[Init], seen: dict, waits: di
         least = min((cpu for cpu, _ in mine), default=None)
         result.rows.append([load, init.name, str(len(mine)), format_time(middle[init.name]), format_time(least),
                             ratios.show(middle[init.name]), NOTHING if switches is None else f"{switches:.3f}",
-                            format_number(calls)])
+                            "0" if calls == 0 else format_number(calls), show_count(most.get((load, init.name)))])
         result.data.append({"load": load, "init": init.name, "cpu_ns": middle[init.name], "cpu_ns_all":
                             [cpu for cpu, _ in mine], "ratio": ratios.of(middle[init.name]), "switches": switches,
-                            "wait_calls": calls})
+                            "wait_calls": calls, "most_zombies": most.get((load, init.name))})
     return ratios.noise

@@ -7,7 +7,7 @@ from ..inits import Init
 from ..namespaces import StartError
 from ..pacing import achieved_rate, late_share
 from ..percentiles import REPORTED, summarise
-from ..report import NOTHING, Ratios, Result, format_number, format_time, note_noise
+from ..report import NOTHING, Ratios, Result, format_number, format_time, note_noise, show_count
 
 NAME = "reap"
 
@@ -34,7 +34,7 @@ def run(bench: Bench) -> Result:
     inits = bench.reapers()
     result = Result(NAME, "latency from the instant a zombie can be reaped to the instant it is gone",
                     ["load", "init", "n", "p50", "p90", "p99", "p99.9", "max", "p50 / best peer", "p99 / best peer",
-                     "p99 from plan", "late", "rate"])
+                     "p99 from plan", "late", "rate", "zombies at most"])
     storms: dict[tuple[str, str], list[Storm]] = {}
     for init in bench.turns(QUICK_TURNS if bench.quick else TURNS, inits, NAME):
         measure_loads(bench, init, loads, storms, result)
@@ -76,14 +76,16 @@ def add_rows(result: Result, load: str, inits: list[Init], storms: dict, noise: 
         mine, summary = storms.get((load, init.name), []), summaries[init.name]
         plan = summarise([value for storm in mine for value in storm.from_plan])
         late = sum(late_share(storm.answer) for storm in mine) / len(mine) if mine else None
+        most = max((storm.most for storm in mine if storm.most is not None), default=None)
         rate = [achieved_rate(storm.answer) for storm in mine if not load.startswith("burst")]
         result.rows.append([load, init.name, f"{summary['n']:,}",
                             *(format_time(summary[f"p{percent:g}"]) for percent in REPORTED),
                             format_time(summary["max"]), ratios["p50"].show(summary["p50"]),
                             ratios["p99"].show(summary["p99"]), format_time(plan["p99"]),
                             NOTHING if not plan["n"] or late is None else f"{late:.1%}",
-                            format_number(sum(rate) / len(rate)) if rate else NOTHING])
-        result.data.append({"load": load, "init": init.name, "latency_ns": summary, "from_plan_ns": plan,
+                            format_number(sum(rate) / len(rate)) if rate else NOTHING, show_count(most)])
+        result.data.append({"load": load, "by_kernel": any(storm.by_kernel for storm in mine), "most_zombies": most,
+                            "init": init.name, "latency_ns": summary, "from_plan_ns": plan,
                             "late_share": late, "rates": rate, "p50_ratio": ratios["p50"].of(summary["p50"]),
                             "p99_ratio": ratios["p99"].of(summary["p99"]),
                             "left": sum(storm.left for storm in mine)})

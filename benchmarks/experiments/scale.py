@@ -23,13 +23,14 @@ def run(bench: Bench) -> Result:
                     ["live", "init", "n", "p50", "p99", "p50 / best peer", "CPU", "CPU / best peer", "CPU / at 0"])
     latencies: dict[tuple[int, str], list[int]] = {}
     costs: dict[tuple[int, str], list[float]] = {}
+    by_kernel: set[str] = set()  # the inits whose children the kernel reaps
     lives = QUICK_LIVE if bench.quick else LIVE
     for init in bench.turns(QUICK_TURNS if bench.quick else TURNS, inits, NAME):
         try:
-            measure_init(bench, init, lives, latencies, costs, result)
+            measure_init(bench, init, lives, latencies, costs, by_kernel, result)
         except StartError as error:
             result.warn(f"{init.name}: {error}")
-    noise = [add_rows(result, live, inits, latencies, costs) for live in lives]
+    noise = [add_rows(result, live, inits, latencies, costs, by_kernel) for live in lives]
     result.notes.append("the kernel's wait4(2) and waitid(2) for any child walk the list of children until they find a "
                         "zombie: what grows here is the kernel's, and grows for every init")
     result.curves = {f"Reap latency beside {live:,} live children": {
@@ -39,7 +40,7 @@ def run(bench: Bench) -> Result:
     return result
 
 
-def measure_init(bench: Bench, init: Init, lives, latencies: dict, costs: dict, result: Result) -> None:
+def measure_init(bench: Bench, init: Init, lives, latencies: dict, costs: dict, by_kernel: set, result: Result) -> None:
     """One init with a growing number of live children."""
     storm = QUICK_STORM if bench.quick else STORM
     with bench.start(init) as running:
@@ -51,11 +52,13 @@ def measure_init(bench: Bench, init: Init, lives, latencies: dict, costs: dict, 
                 if answer["refused"]:
                     result.warn(f"{init.name}: only {alive} of {live} live children could be made")
             costs.setdefault((live, init.name), []).append(measure_cost(running, storm)[0])
-            latencies.setdefault((live, init.name), []).extend(
-                bench.measure(running, storm, result, f"{init.name}, {live} live").latencies)
+            measured = bench.measure(running, storm, result, f"{init.name}, {live} live")
+            latencies.setdefault((live, init.name), []).extend(measured.latencies)
+            if measured.by_kernel:
+                by_kernel.add(init.name)
 
 
-def add_rows(result: Result, live: int, inits: list[Init], latencies: dict, costs: dict):
+def add_rows(result: Result, live: int, inits: list[Init], latencies: dict, costs: dict, by_kernel: set):
     """The rows for one number of live children; return the A/A check's ratios of p50 and CPU."""
     summaries = {init.name: summarise(latencies.get((live, init.name), [])) for init in inits}
     cpu = {init.name: median(costs.get((live, init.name), [])) for init in inits}
@@ -67,6 +70,7 @@ def add_rows(result: Result, live: int, inits: list[Init], latencies: dict, cost
         result.rows.append([f"{live:,}", init.name, f"{summary['n']:,}", format_time(summary["p50"]),
                             format_time(summary["p99"]), p50.show(summary["p50"]), format_time(cpu[init.name]),
                             ratios.show(cpu[init.name]), growth])
-        result.data.append({"live": live, "init": init.name, "latency_ns": summary, "cpu_ns": cpu[init.name],
-                            "p50_ratio": p50.of(summary["p50"]), "cpu_ratio": ratios.of(cpu[init.name])})
+        result.data.append({"live": live, "init": init.name, "by_kernel": init.name in by_kernel, "latency_ns": summary,
+                            "cpu_ns": cpu[init.name], "p50_ratio": p50.of(summary["p50"]),
+                            "cpu_ratio": ratios.of(cpu[init.name])})
     return p50.noise, ratios.noise
