@@ -1,4 +1,4 @@
-"""A PID budget by the pids controller, cgroups(7), in either of its versions; always removed."""
+"""PID budgets and CPU quotas by control groups, cgroups(7), in either of their versions; always removed."""
 
 from __future__ import annotations
 
@@ -9,25 +9,33 @@ from typing import Optional
 from . import procfs
 
 PREFIX = "pyinit-benchmarks-"
+CPU_PERIOD = 100_000  # microseconds, the kernel's own default
 
 
-class PidBudget:
-    """A control group that holds at most `limit` processes; use it in a `with` statement, which removes it."""
+class Group:
+    """A control group below `root`; use it in a `with` statement, which removes it."""
 
-    def __init__(self, root: str, name: str, limit: int) -> None:
+    def __init__(self, root: str, name: str) -> None:
         self.folder = f"{root}/{PREFIX}{os.getpid()}-{name}"
-        self.limit = limit
 
-    def __enter__(self) -> PidBudget:
+    def __enter__(self):
         """Create it. Raises OSError."""
         os.mkdir(self.folder)
         try:
-            with open(f"{self.folder}/pids.max", "w", encoding="ascii") as file:
-                file.write(str(self.limit))
+            self.set_up()
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    def set_up(self) -> None:
+        """Limit what the group may use. Raises OSError."""
+        raise NotImplementedError
+
+    def write(self, name: str, text: str) -> None:
+        """Write one of its files. Raises OSError."""
+        with open(f"{self.folder}/{name}", "w", encoding="ascii") as file:
+            file.write(text)
 
     def __exit__(self, *_: object) -> None:
         for _attempt in range(100):
@@ -44,46 +52,97 @@ class PidBudget:
         """The file into which a process writes 0 to enter."""
         return f"{self.folder}/cgroup.procs"
 
+
+class PidBudget(Group):
+    """A group that holds at most `limit` processes."""
+
+    controller = "pids"
+
+    def __init__(self, root: str, name: str, limit: int = 10) -> None:
+        super().__init__(root, name)
+        self.limit = limit
+
+    def set_up(self) -> None:
+        self.write("pids.max", str(self.limit))
+        self.used()
+
     def used(self) -> int:
         """How many PIDs are taken, zombies included."""
         return int(procfs.read(f"{self.folder}/pids.current"))
 
 
-def find_root() -> Optional[str]:
-    """The folder in which a group with a PID limit can be made; None where there is none."""
-    for root in list_roots():
+class CpuQuota(Group):
+    """A group that has a share of one CPU, and is stopped for the rest of each period."""
+
+    controller = "cpu"
+
+    def __init__(self, root: str, name: str, share: float = 0.01) -> None:
+        super().__init__(root, name)
+        self.share = share
+
+    def set_up(self) -> None:
+        self.limit(str(int(CPU_PERIOD * self.share)))
+        self.count_stops()
+
+    def limit(self, quota: str) -> None:
+        """Set the microseconds of each period. Raises OSError."""
+        if os.path.exists(f"{self.folder}/cpu.cfs_quota_us"):
+            self.write("cpu.cfs_period_us", str(CPU_PERIOD))
+            self.write("cpu.cfs_quota_us", "-1" if quota == "max" else quota)
+        else:
+            self.write("cpu.max", f"{quota} {CPU_PERIOD}")
+
+    def lift(self) -> None:
+        """Take the limit away, so that what is in the group can end; also when the group is gone."""
+        try:
+            self.limit("max")
+        except OSError:
+            pass
+
+    def add(self, pid: int) -> None:
+        """Move a process into the group. Raises OSError."""
+        self.write("cgroup.procs", str(pid))
+
+    def count_stops(self) -> int:
+        """In how many periods the group was stopped because its quota was used up."""
+        fields = dict(line.split() for line in procfs.read(f"{self.folder}/cpu.stat").splitlines())
+        return int(fields["nr_throttled"])
+
+
+def find_root(kind: type = PidBudget) -> Optional[str]:
+    """The folder in which a group of this kind can be made; None where there is none."""
+    for root in list_roots(kind.controller):
         try:
             remove_stale(root)
-            with PidBudget(root, "probe", 10) as probe:
-                probe.used()
-            return root
-        except OSError:
+            with kind(root, "probe"):
+                return root
+        except (OSError, KeyError):
             continue
     return None
 
 
-def list_roots() -> list[str]:
-    """The mounted hierarchies that have the pids controller: version 1's own, or version 2's with it handed down."""
+def list_roots(controller: str) -> list[str]:
+    """The mounted hierarchies that have a controller: version 1's own, or version 2's with it handed down."""
     roots = []
     for line in procfs.read("/proc/mounts").splitlines():
         _, folder, kind, options = line.split()[:4]
-        if kind == "cgroup" and "pids" in options.split(","):
+        if kind == "cgroup" and controller in options.split(","):
             roots.append(folder)
         elif kind == "cgroup2":
             try:
-                if "pids" in procfs.read(f"{folder}/cgroup.controllers").split():
-                    hand_down(folder)
+                if controller in procfs.read(f"{folder}/cgroup.controllers").split():
+                    hand_down(folder, controller)
                     roots.append(folder)
             except OSError:
                 continue
     return roots
 
 
-def hand_down(folder: str) -> None:
-    """Let the groups below have the pids controller, if they do not yet."""
-    if "pids" not in procfs.read(f"{folder}/cgroup.subtree_control").split():
+def hand_down(folder: str, controller: str) -> None:
+    """Let the groups below have a controller, if they do not yet."""
+    if controller not in procfs.read(f"{folder}/cgroup.subtree_control").split():
         with open(f"{folder}/cgroup.subtree_control", "w", encoding="ascii") as file:
-            file.write("+pids")
+            file.write(f"+{controller}")
 
 
 def remove_stale(root: str) -> None:

@@ -68,6 +68,23 @@ def count_zombies(pid: int) -> int:
     return sum(read_state(child) == "Z" for child in list_children(pid))
 
 
+class ZombieWatch:
+    """Counts the zombies of a process again and again; a child is asked for its state until it is one."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.known: set[int] = set()
+        self.most = 0
+
+    def count(self) -> int:
+        """How many there are now. Raises OSError when the process is gone."""
+        children = set(list_children(self.pid))
+        self.known &= children
+        self.known.update(child for child in children - self.known if read_state(child) == "Z")
+        self.most = max(self.most, len(self.known))
+        return len(self.known)
+
+
 def blocks_or_catches(pid: int, number: int) -> bool:
     """Whether a signal would reach the process even if it is PID 1: blocked, so that it stays pending, or caught.
 

@@ -78,6 +78,45 @@ def test_an_init_without_zombies_has_no_latency_but_a_line(tmp_path: Path) -> No
         assert row["init"] != "pyinit pause (kernel)" or row["most_zombies"] in (0, None)  # None without tracepoints
 
 
+def test_a_throttled_init_has_zombies_unless_the_kernel_reaps(tmp_path: Path) -> None:
+    done = run("throttle", "--quick", "--only", "pyinit pause,pyinit pause (kernel)", "--json",
+               str(tmp_path / "f.json"))
+    assert done.returncode == 0, done.stderr
+    rows = {row["init"]: row for row in json.loads((tmp_path / "f.json").read_text())["experiments"][0]["data"]}
+    if not cgroups.find_root(cgroups.CpuQuota):
+        assert rows == {} and "not measured: no control group" in done.stdout
+        return
+    assert all(row["orphans"] > 0 for row in rows.values())
+    loop, kernel = rows["pyinit pause"], rows["pyinit pause (kernel)"]
+    assert loop["most_zombies"] > 10 and loop["times_stopped"] > 0 and loop["reaped_by"] == "the init"
+    assert (kernel["most_zombies"], kernel["gone_ns"], kernel["left"]) == (0, 0, 0)
+    assert kernel["reaped_by"] == "the kernel"
+
+
+def test_without_a_cpu_controller_throttling_is_not_measured() -> None:
+    program = ("import sys; from benchmarks import cgroups, cli; cgroups.list_roots = lambda controller: []; "
+               "sys.exit(cli.main(sys.argv[1:]))")
+    done = subprocess.run([sys.executable, "-c", program, "--quick", "throttle", "--only", "pyinit"], cwd=ROOT,
+                          capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "not measured: no control group" in done.stdout
+
+
+@pytest.mark.skipif(not namespaces.may_make_namespaces(), reason="needs root")
+def test_zombies_are_counted_once_and_forgotten(tmp_path: Path) -> None:
+    with namespaces.start(["A=1", "/bin/sleep", "60"], [sys.executable, "-IS", str(ROOT / "benchmarks/storm.py"),
+                                                        "storm-test"]) as running:
+        watch = procfs.ZombieWatch(running.pid)
+        assert watch.count() == 0
+        running.helper.ask("live 3")
+        running.helper.ask("flat 5")
+        wait_for(lambda: watch.count() == 5, 5)
+        assert (watch.count(), watch.most) == (5, 5)
+        watch.known.add(2 ** 30)  # one that has been reaped since
+        assert watch.count() == 5
+        assert "A=1" in procfs.read(f"/proc/{running.pid}/environ").split("\0")
+
+
 def test_without_tracepoints_reaps_are_still_measured(tmp_path: Path) -> None:
     done = run("reap", "--quick", "--no-trace", "--only", "pyinit", "--json", str(tmp_path / "f.json"))
     assert done.returncode == 0, done.stderr
@@ -119,13 +158,13 @@ def remains(harness: int) -> list[str]:
             found.append(f"process {pid}: {text!r}")
     if os.path.isdir(f"{tracing.TRACEFS}/instances/{tracing.PREFIX}{harness}"):
         found.append("tracing instance")
-    for root in cgroups.list_roots():
+    for root in cgroups.list_roots("pids") + cgroups.list_roots("cpu"):
         found += [f"{root}/{name}" for name in os.listdir(root) if name.startswith(f"{cgroups.PREFIX}{harness}-")]
     return found
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGKILL, -9)])
-@pytest.mark.parametrize("experiment", ["scale", "memory", "forward", "incident"])
+@pytest.mark.parametrize("experiment", ["scale", "memory", "forward", "incident", "throttle"])
 def test_an_interrupted_run_leaves_nothing(experiment: str, number: int, code: int) -> None:
     process = subprocess.Popen([*COMMAND, "--quick", experiment], cwd=ROOT, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -144,6 +183,8 @@ def test_an_interrupted_run_leaves_nothing(experiment: str, number: int, code: i
         assert run("idle", "--quick", "--only", "sleep (as pause v3.0)").returncode == 0  # it removes what is stale
         if experiment == "incident":
             cgroups.find_root()
+        if experiment == "throttle":
+            cgroups.find_root(cgroups.CpuQuota)
     assert remains(process.pid) == []
 
 

@@ -32,10 +32,9 @@ class Side:
     init: Init
     running: Running
     group: Optional[cgroups.PidBudget]
-    children: int  # those that it had before the first check
+    watch: procfs.ZombieWatch
     zombies: int = 0
     left: int = 0
-    most_zombies: int = 0
     answer: dict = field(default_factory=dict)
 
 
@@ -97,7 +96,7 @@ def open_side(bench: Bench, stack: ExitStack, init: Init, number: int, root: Opt
         init.command, bench.generator.storm(bench.name), [group.processes] if group else [], bench.mode,
         process_limit=limit))
     procfs.wait_settled(running.pid)
-    return Side(init, running, group, namespaces.adopted_children(running))
+    return Side(init, running, group, procfs.ZombieWatch(running.pid))
 
 
 def count_own_processes() -> int:
@@ -138,8 +137,7 @@ def describe(side: Side) -> str:
 
 def look(side: Side, budget: int) -> None:
     """Count the zombies and the PIDs that are left."""
-    side.zombies = max(0, namespaces.adopted_children(side.running) - side.children)
-    side.most_zombies = max(side.most_zombies, side.zombies)
+    side.zombies = side.watch.count()
     side.left = budget - (side.group.used() if side.group else side.zombies)
 
 
@@ -157,8 +155,8 @@ def add_row(result: Result, side: Side, budget: int, rate: float, how: str) -> N
         real = format_duration(until / 1e9 * rate * REAL_INTERVAL)
     else:
         until, outcome, real = None, "nothing happened", NOTHING
-    result.rows.append([side.init.name, f"{answer['made'] + refused:,}", f"{side.most_zombies:,}", f"{side.left:,}",
+    result.rows.append([side.init.name, f"{answer['made'] + refused:,}", f"{side.watch.most:,}", f"{side.left:,}",
                         f"{refused:,}", outcome, real])
-    result.data.append({"init": side.init.name, "checks": answer["made"] + refused, "zombies": side.most_zombies,
+    result.data.append({"init": side.init.name, "checks": answer["made"] + refused, "zombies": side.watch.most,
                         "pids_left": side.left, "refused": refused, "until_eagain_ns": until, "budget": budget,
                         "rate": rate, "held_by": how})
