@@ -13,7 +13,7 @@ from textwrap import indent
 import pytest
 
 from containers import BASE, Lab, orphans, orphans_then_wait, reason_to_skip
-from support import ROOT, children_of, is_blocked, read_status, wait_until, zombies_of
+from support import ROOT, children_of, is_blocked, kernel_can_reap, read_status, wait_until, zombies_of
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]  # the first one makes the base image
 
@@ -219,6 +219,76 @@ def test_not_pid_1_runs_without_ctypes(lab: Lab, app_image: str) -> None:
         assert "warning" in done.stderr and "unexpected" not in done.stderr
 
 
+# The end of what is left, and reaping by the kernel
+
+
+def entrypoint(*options: str) -> list[str]:
+    """podman's options for pyinit with options of its own as ENTRYPOINT."""
+    return ["--entrypoint", json.dumps(["/sbin/pyinit", *options, "--"])]
+
+
+# Leaves a daemon that ends upon SIGTERM and says so, with a main child that does not wait for it.
+LEAVE_DAEMON = """
+trap 'exit 3' TERM
+setsid sh -c 'trap "echo daemon ended; exit 0" TERM; echo ready; while :; do sleep 0.05; done' &
+while :; do sleep 0.05; done
+"""
+
+
+def test_entrypoint_gives_grace(lab: Lab, app_image: str) -> None:
+    container = lab.start(*entrypoint("--grace", "8"), app_image, "sh", "-c", LEAVE_DAEMON)
+    lab.wait_for_line(container, "ready")
+    assert lab.seconds("stop", container) < MOST_SECONDS_TO_STOP  # it ends with the last one, not after 8 s
+    assert lab.exit_code(container) == 3
+    assert "daemon ended" in lab.logs(container).splitlines()
+
+
+def test_entrypoint_without_grace_ends_all_at_once(lab: Lab, app_image: str) -> None:
+    container = lab.start(app_image, "sh", "-c", LEAVE_DAEMON)
+    lab.wait_for_line(container, "ready")
+    lab.podman("stop", container)
+    assert lab.exit_code(container) == 3
+    assert "daemon ended" not in lab.logs(container).splitlines()
+
+
+def ctypes_of_host() -> list[str]:
+    """podman's options that add this machine's _ctypes to python3-minimal, if it is of the same Debian."""
+    if "VERSION_CODENAME=bookworm" not in Path("/etc/os-release").read_text():
+        pytest.skip("the _ctypes of this machine is not for the container's Python")
+    files = [*Path("/usr/lib").glob("python3.11/lib-dynload/_ctypes.*.so"), *Path("/usr/lib").glob("*/libffi.so.8")]
+    if len(files) != 2:
+        pytest.skip("this machine's python3 has no _ctypes")
+    return [option for file in files for option in ("--volume", f"{file.resolve()}:{file}:ro")]
+
+
+def stop_process(pid: int) -> None:
+    """Keep a process from running, as a used up CPU quota does."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: read_status(pid)["State"].startswith("T"), "it to stop")
+
+
+@pytest.mark.skipif(not kernel_can_reap(), reason="Linux is older than 6.15: --reap kernel falls back")
+def test_entrypoint_lets_the_kernel_reap(lab: Lab, app_image: str) -> None:
+    container = lab.start(*ctypes_of_host(), *entrypoint("--reap", "kernel"), app_image, "sh", "-c",
+                          "echo ready; exec sleep infinity")
+    lab.wait_for_line(container, "ready")
+    init = lab.pid(container)
+    stop_process(init)
+    assert lab.podman("exec", container, *orphans(COUNT)).stdout == "adopted by 1\n"
+    assert len(children_of(init)) == 1
+    os.kill(init, signal.SIGCONT)
+    assert lab.seconds("stop", container) < MOST_SECONDS_TO_STOP
+    assert lab.exit_code(container) == 128 + signal.SIGTERM
+    assert lab.logs(container) == "ready\n"
+
+
+def test_entrypoint_reaps_by_the_loop_without_ctypes(lab: Lab, app_image: str) -> None:
+    """python3-minimal has no _ctypes, and with it no signalfd(2): one line says so."""
+    done = lab.podman("run", *entrypoint("--reap", "kernel"), app_image, "sh", "-c", "exit 7", check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (7, "", 1)
+    assert "reaping by the waitpid loop" in done.stderr
+
+
 # As podman's --init
 
 
@@ -370,6 +440,21 @@ def test_pod_survives_the_end_of_a_container(lab: Lab, pause_image: str) -> None
     lab.wait_for_line(second, "adopted by 1")
     wait_for_children(pause, 0)
     assert pod_pid(lab, pod) == pause
+
+
+def test_pod_lets_the_kernel_reap(lab: Lab, pause_image: str) -> None:
+    """PYINIT_REAP in the pause image: it goes on while the pause does not run."""
+    dockerfile = lab.write("Dockerfile.pause-kernel", f"FROM {pause_image}\nENV PYINIT_REAP=kernel\n")
+    lab.build("pause-kernel", dockerfile)
+    pod, pause = make_pod(lab, "localhost/pause-kernel")
+    wait_for_mask(pause)
+    wait_until(lambda: int(read_status(pause)["SigIgn"], 16) >> (signal.SIGCHLD - 1) & 1, "SIGCHLD to be ignored")
+    stop_process(pause)
+    container = lab.start("--pod", pod, BASE, *orphans_then_wait(COUNT))
+    lab.wait_for_line(container, "adopted by 1")
+    wait_for_children(pause, 0)
+    os.kill(pause, signal.SIGCONT)
+    assert lab.seconds("pod", "stop", pod) < MOST_SECONDS_TO_STOP
 
 
 def test_pod_without_a_reaper_keeps_zombies(lab: Lab, sleep_image: str) -> None:
