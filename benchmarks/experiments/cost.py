@@ -17,7 +17,7 @@ NAME = "cost"
 LOADS = (("500/s", "paced 500 1000"), ("flat out", "flat 5000"), ("burst 1,000", "burst 1000"),
          ("burst 10,000", "burst 10000"))
 QUICK_LOADS = (("500/s", "paced 500 100"), ("flat out", "flat 1000"), ("burst 1,000", "burst 1000"))
-TURNS, QUICK_TURNS = 7, 3
+TURNS, QUICK_TURNS = 7, 2
 
 
 def run(bench: Bench) -> Result:

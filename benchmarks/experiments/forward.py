@@ -22,7 +22,7 @@ from ..tracing import IGNORED
 NAME = "forward"
 SIGNALS, QUICK_SIGNALS = 500, 100
 TURNS, QUICK_TURNS = 4, 1
-EARLY, QUICK_EARLY = 150, 10
+EARLY, QUICK_EARLY = 150, 6
 
 STRAIGHT = "no init: straight to it"
 GROUP = " (to the group)"
