@@ -12,6 +12,7 @@ import pytest
 from support import (DEADLINE, Init, Running, children_of, observe_for, python, read_stat, read_status, shell,
                      wait_until)
 from test_idle import count_wakeups
+from test_pause import enter
 
 BOTH_REAPERS = True
 
@@ -26,7 +27,7 @@ LONG = "1000"
 #   stopped    is polite, and stops itself first
 #   last       is polite, and ends only when the pipe that is fd 3 is closed by whoever runs the test
 #   forker     leaves an orphan after another, and ignores SIGTERM
-# The main child is deaf if the first argument is that: it blocks every signal, and says each as `main N`.
+# The main child is deaf if the first argument is that: it blocks every signal, and says each but SIGCONT as `main N`.
 FAMILY = """
 import os, signal, sys
 
@@ -73,7 +74,8 @@ say("ready")
 if kind == "deaf":
     while True:
         number = int(signal.sigwait(waited))
-        say("main %d" % number)
+        if number != signal.SIGCONT:
+            say("main %d" % number)
         if number == signal.SIGUSR1:
             os._exit(41)
 signal.signal(signal.SIGUSR1, lambda *_: os._exit(41))
@@ -408,11 +410,32 @@ def test_signals_are_dropped(init: Init, none: str) -> None:
         assert running.finish() == (41, b"main 10\n", b"")
 
 
-def test_a_dropped_termination_signal_still_stops(init: Init) -> None:
-    """--kill-after counts from it: what is dropped is only not forwarded."""
-    with start(init, ["--rewrite", "TERM:none", "--kill-after", "0.2"], kind="deaf") as running:
+def test_a_dropped_termination_signal_stops_nothing(init: Init) -> None:
+    """The main child has not been asked to end."""
+    with start(init, ["--rewrite", "TERM:none", "--kill-after", "0"], kind="deaf") as running:
         running.send(signal.SIGTERM)
-        assert running.finish() == (137, b"", b"")
+        observe_for(0.3)
+        running.send(signal.SIGUSR1)
+        assert running.finish() == (41, b"main 10\n", b"")
+
+
+def test_a_process_put_into_the_namespace_has_the_grace(launcher: str, namespaces: bool) -> None:
+    """What `docker exec` starts is no descendant of PID 1, and its end raises no SIGCHLD there."""
+    if not namespaces:
+        pytest.skip("no PID namespaces can be made here")
+    with start(Init("pid1", [launcher]), ["--grace", LONG]) as running:
+        other = enter(running.pid, family("polite", kind="deaf"))
+        try:
+            assert other.stdout.readline() == b"ready\n"
+            end_main(running)
+            assert sorted(other.stdout.readline() for _ in range(2)) == [b"main 15\n", b"polite 15\n"]
+            assert running.process.poll() is None
+            running.send(signal.SIGUSR1)
+            assert code_of(running) == 40
+        finally:
+            other.kill()
+            other.wait()
+            other.stdout.close()
 
 
 def test_everything_at_once(init: Init) -> None:
