@@ -196,11 +196,15 @@ class Lab:
         path.write_text(text)
         return path
 
-    def podman(self, *arguments, check: bool = True, infra: str = "none") -> subprocess.CompletedProcess:
-        """Run podman; `infra` is the image from which `play kube` takes the pod's own container."""
-        conf = self.folder / f"containers-{infra}.conf"
-        if not conf.exists():
-            conf.write_text(CONTAINERS_CONF.format(folder=self.folder, infra=f"localhost/{infra}"))
+    def podman(self, *arguments, check: bool = True, infra: str = "none",
+               settings: str = "") -> subprocess.CompletedProcess:
+        """Run podman; `infra` is the image from which `play kube` takes the pod's own container, `settings` are lines
+        for the section [containers] of containers.conf(5).
+        """
+        conf = self.folder / f"containers-{infra}{'-more' if settings else ''}.conf"
+        if settings or not conf.exists():
+            text = CONTAINERS_CONF.format(folder=self.folder, infra=f"localhost/{infra}")
+            conf.write_text(text.replace("[containers]\n", f"[containers]\n{settings}\n"))
         return run(["podman", "--log-level=error", *arguments], check,
                    env={**self.environment, "CONTAINERS_CONF": str(conf)})
 

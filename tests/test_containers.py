@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import tarfile
 from collections.abc import Iterator
@@ -104,11 +105,22 @@ def init_path(session_lab: Lab) -> list[str]:
     podman mounts the launcher under a name of its own; its .pyc has to be where the installer was told. The base image
     installs it, for its interpreter compiles it as well.
     """
-    folder = session_lab.folder / "files"
-    session_lab.podman("run", "--rm", "--volume", f"{ROOT}:/src:ro", "--volume", f"{folder}:/usr/local/bin",
-                       "--workdir", "/src", BASE, "python3", "-m", "pyinit.install", "/usr/local/bin/pyinit")
-    return ["--init", "--init-path", f"{folder}/pyinit",
-            "--volume", f"{folder}/pyinit.pyc:/usr/local/bin/pyinit.pyc:ro"]
+    launcher, options = install_on_host(session_lab, "pyinit")
+    return ["--init", "--init-path", launcher, *options]
+
+
+@pytest.fixture(scope="session")
+def catatonit(session_lab: Lab) -> tuple[str, list[str]]:
+    """A launcher on the host that is called catatonit, podman's own init, and podman's options to have its .pyc."""
+    return install_on_host(session_lab, "catatonit")
+
+
+def install_on_host(lab: Lab, name: str) -> tuple[str, list[str]]:
+    """Install a launcher for the base image's interpreter; return its path, and podman's options to have its .pyc."""
+    folder = lab.folder / "files"
+    lab.podman("run", "--rm", "--volume", f"{ROOT}:/src:ro", "--volume", f"{folder}:/usr/local/bin",
+               "--workdir", "/src", BASE, "python3", "-m", "pyinit.install", f"/usr/local/bin/{name}")
+    return f"{folder}/{name}", ["--volume", f"{folder}/{name}.pyc:/usr/local/bin/{name}.pyc:ro"]
 
 
 def wait_for_children(pid: int, count: int) -> None:
@@ -308,6 +320,29 @@ def test_init_path_keeps_the_exit_code(lab: Lab, init_path: list[str]) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (7, "", "")
 
 
+def test_init_path_takes_a_launcher_called_catatonit(lab: Lab, catatonit: tuple[str, list[str]]) -> None:
+    """podman mounts it as /run/podman-init, which says nothing: the name that it was written under counts."""
+    launcher, options = catatonit
+    init = ["--init", "--init-path", launcher, *options]
+    assert lab.podman("run", *init, BASE, "sh", "-c", "exit 7", check=False).returncode == 7
+    done = lab.podman("run", *init, BASE, "no-such-command", check=False)
+    assert done.returncode == 1
+    assert re.search(r"ERROR \(catatonit:\d+\): failed to exec pid1: No such file", done.stderr)
+    container = lab.start(*init, BASE, *orphans_then_wait(COUNT))
+    lab.wait_for_line(container, "adopted by 1")
+    wait_for_children(lab.pid(container), 1)
+    assert os.readlink(f"/proc/{lab.pid(container)}/cwd") == "/"
+    assert lab.seconds("stop", container) < MOST_SECONDS_TO_STOP
+
+
+def test_init_path_of_containers_conf(lab: Lab, catatonit: tuple[str, list[str]]) -> None:
+    """`init_path`, containers.conf(5): `--init` alone does it."""
+    launcher, options = catatonit
+    done = lab.podman("run", "--init", *options, "--env", "CATATONIT_DEBUG=1", BASE, "sh", "-c", "exit 8", check=False,
+                      settings=f'init_path = "{launcher}"')
+    assert done.returncode == 8 and re.search(r"DEBUG \(catatonit:1\): pid1 \(\d+\) spawned: sh", done.stderr)
+
+
 # The pause image by itself
 
 
@@ -429,6 +464,20 @@ def test_pod_reaps_what_exec_and_health_checks_leave(lab: Lab, pause_image: str)
     for leave_orphan in (leave_orphan_by_exec, leave_orphan_by_health_check):
         os.kill(leave_orphan(lab, container, pause), signal.SIGKILL)
         wait_for_children(pause, 0)
+    assert lab.seconds("pod", "stop", pod) < MOST_SECONDS_TO_STOP
+
+
+def test_pod_entered_as_catatonit(lab: Lab) -> None:
+    """An infra container that is podman's own way to have a pause: `/catatonit -P`."""
+    dockerfile = lab.write("Dockerfile.catatonit", f"FROM {BASE}\nRUN --mount=from=pyinit,target=/tmp/pyinit "
+                           "cd /tmp/pyinit && python3 -m pyinit.install /catatonit\n"
+                           'ENTRYPOINT ["/catatonit", "-P"]\n')
+    lab.build("catatonit", dockerfile, "--build-context", f"pyinit={ROOT}")
+    pod, pause = make_pod(lab, "localhost/catatonit")
+    assert read_status(pause)["Name"] == "catatonit"
+    container = lab.start("--pod", pod, BASE, *orphans_then_wait(COUNT))
+    lab.wait_for_line(container, "adopted by 1")
+    wait_for_children(pause, 0)
     assert lab.seconds("pod", "stop", pod) < MOST_SECONDS_TO_STOP
 
 
