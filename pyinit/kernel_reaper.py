@@ -88,9 +88,11 @@ class KernelReaper(WaitReaper):
             return super().wait(timeout)
         # poll(2) takes a C int; whoever waits that long is asked again.
         ready = self.poll.poll(None if timeout < 0 else min(timeout * 1000, 0x7fffffff))
-        if any(descriptor == self.signals for descriptor, _ in ready):
-            return int.from_bytes(posix.read(self.signals, SIGINFO_SIZE)[:4], sys.byteorder)
-        return SIGCHLD if ready else 0
+        if not ready:
+            return 0
+        if any(descriptor != self.signals for descriptor, _ in ready):
+            return SIGCHLD  # before a signal: that is for those who are left
+        return int.from_bytes(posix.read(self.signals, SIGINFO_SIZE)[:4], sys.byteorder)
 
     def drain(self) -> Optional[int]:
         """Reap what ended before SIGCHLD was ignored; return the main child's wait status if it has ended."""

@@ -20,14 +20,15 @@ BOTH_REAPERS = True
 LONG = "1000"
 
 # Starts a helper for each further argument and is the main child itself, which ends with exit code 40 upon any byte or
-# the end of stdin, and upon SIGUSR1 with 41. The helpers say `NAME N` for each signal N but SIGCONT, and then:
+# the end of stdin. The helpers say `NAME N` for each signal N but SIGCONT, and then:
 #   polite     ends upon SIGTERM
 #   stubborn   goes on
 #   daemon     is polite, in a session of its own, with a parent that has exited
 #   stopped    is polite, and stops itself first
 #   last       is polite, and ends only when the pipe that is fd 3 is closed by whoever runs the test
 #   forker     leaves an orphan after another, and ignores SIGTERM
-# The main child is deaf if the first argument is that: it blocks every signal, and says each but SIGCONT as `main N`.
+# The main child is deaf if the first argument is that: it blocks every signal, says each but SIGCONT as `main N`, and
+# ends upon SIGUSR1 with exit code 41.
 FAMILY = """
 import os, signal, sys
 
@@ -78,7 +79,6 @@ if kind == "deaf":
             say("main %d" % number)
         if number == signal.SIGUSR1:
             os._exit(41)
-signal.signal(signal.SIGUSR1, lambda *_: os._exit(41))
 signal.pthread_sigmask(signal.SIG_UNBLOCK, waited)
 os.read(0, 1)
 os._exit(40)
@@ -294,6 +294,28 @@ def test_waiting_for_all_then_grace(init: Init) -> None:
         assert b"polite 15" in out and b"stubborn 15" in out
 
 
+def test_a_termination_signal_just_when_the_main_child_ends(init: Init) -> None:
+    """It begins the grace, whichever of the two pyinit sees first."""
+    with start(init, ["--wait-all", "--grace", LONG], "polite", "daemon") as running:
+        main = running.main_child
+        pid = running.pid
+        settle(pid)
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: read_stat(pid)[0] == "T", "it to stop")
+        end_main(running)
+        wait_until(lambda: read_stat(main)[:1] in ([], ["Z"]), "the main child to end")
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGCONT)
+        assert read_lines(running, 2) == ["daemon 15", "polite 15"]
+        assert code_of(running) == 40
+
+
+def settle(pid: int) -> None:
+    """Wait until pyinit is in its loop: a signal that has been taken says so."""
+    os.kill(pid, signal.SIGCONT)
+    wait_until(lambda: not int(read_status(pid)["ShdPnd"], 16) and read_stat(pid)[0] == "S", "pyinit to be idle")
+
+
 # --kill-after and --stop-signal
 
 
@@ -356,7 +378,7 @@ def test_other_ends_are_not_ok(init: Init) -> None:
     with start(init, ["--ok-on-stop", "--kill-after", "0.1"], kind="deaf") as running:
         running.send(signal.SIGTERM)
         assert code_of(running) == 137
-    with start(init, ["--ok-on-stop"]) as running:
+    with start(init, ["--ok-on-stop"], kind="deaf") as running:
         running.send(signal.SIGUSR1)
         assert code_of(running) == 41
     with start(init, ["--ok-on-stop"]) as running:
