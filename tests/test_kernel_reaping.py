@@ -73,7 +73,7 @@ def test_orphans_of_a_stopped_init(init: Init) -> None:
         running.expect("done")
         left = 0 if init.reaper == "kernel" else 200
         wait_until(lambda: len(children_of(pid)) == 1 + left, "just the zombies that are expected")
-        assert len(zombies_of(pid)) == left
+        wait_until(lambda: len(zombies_of(pid)) == left, "all to be zombies")
         os.kill(pid, signal.SIGCONT)
         assert running.finish().code == 57
 
