@@ -118,10 +118,8 @@ class KernelReaper(WaitReaper):
         watched.register(self.pidfd, 0)
         if not watched.poll(0):
             return None
-        info = bytearray(INFO_SIZE)
-        info[:8] = PIDFD_INFO_EXIT.to_bytes(8, sys.byteorder)
         try:
-            fcntl.ioctl(self.pidfd, PIDFD_GET_INFO, info)
+            info = read_info(self.pidfd)
         except OSError:
             return LOST
         if not int.from_bytes(info[:8], sys.byteorder) & PIDFD_INFO_EXIT:
@@ -140,11 +138,17 @@ def check_support() -> None:
         raise OSError(0, f"Linux {'.'.join(release[:2])} is older than 6.15")
     pidfd = posix.pidfd_open(posix.getpid())
     try:
-        info = bytearray(INFO_SIZE)
-        info[:8] = PIDFD_INFO_EXIT.to_bytes(8, sys.byteorder)
-        fcntl.ioctl(pidfd, PIDFD_GET_INFO, info)
+        read_info(pidfd)
     finally:
         posix.close(pidfd)
+
+
+def read_info(pidfd: int) -> bytearray:
+    """What the kernel tells of a process, its exit code if it has one: struct pidfd_info. Raises OSError."""
+    info = bytearray(INFO_SIZE)
+    info[:8] = PIDFD_INFO_EXIT.to_bytes(8, sys.byteorder)
+    fcntl.ioctl(pidfd, PIDFD_GET_INFO, info)
+    return info
 
 
 def open_signalfd() -> int:

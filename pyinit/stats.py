@@ -8,7 +8,7 @@ from time import monotonic
 
 from .files import read_file
 from .lines import consume_own_signal, write_line
-from .reaper import WaitReaper, exit_code, let_go
+from .reaper import WaitReaper, exit_code
 from .signal_names import signal_name
 
 TYPE_CHECKING = False
@@ -21,45 +21,36 @@ MOST_COMMANDS = 10
 class CountingReaper(WaitReaper):
     """The waitpid loop that looks at each zombie before it is reaped, and counts."""
 
-    __slots__ = ("orphans", "most", "commands")
+    __slots__ = ("orphans", "drained", "most", "commands")
 
     def __init__(self, report) -> None:
         super().__init__(report)
         self.orphans = 0
+        self.drained = 0
         self.most = 0
         self.commands: dict[str, int] = {}
 
     def drain(self) -> Optional[int]:
         """As WaitReaper.drain()."""
-        main_status = None
-        drained = 0
-        while True:
-            try:
-                # WNOWAIT leaves the zombie, and with it its name, waitid(2).
-                found = posix.waitid(posix.P_ALL, 0, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
-                self.childless = False
-            except ChildProcessError:
-                found, self.childless = None, True
-            if not found:
-                break
-            command = read_command(found.si_pid)
-            pid, status = posix.waitpid(found.si_pid, 0)
-            if posix.WIFSTOPPED(status):  # as in reaper.drain()
-                let_go(pid, posix.WSTOPSIG(status))
-                continue
-            drained += 1
-            if pid == self.main_child:
-                main_status = status
-            else:
+        self.drained = 0
+        status = super().drain()
+        self.most = max(self.most, self.drained)
+        return status
+
+    def waitpid(self, pid: int, options: int) -> tuple[int, int]:
+        """As waitpid(2) for any child and without waiting."""
+        # WNOWAIT leaves the zombie, and with it its name, waitid(2).
+        found = posix.waitid(posix.P_ALL, 0, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+        if not found:
+            return 0, 0
+        command = read_command(found.si_pid)
+        pid, status = posix.waitpid(found.si_pid, 0)
+        if not posix.WIFSTOPPED(status):
+            self.drained += 1
+            if pid != self.main_child:
                 self.orphans += 1
                 self.commands[command] = self.commands.get(command, 0) + 1
-            if self.report:
-                try:
-                    self.report(pid, status, pid == self.main_child)
-                except BaseException:
-                    pass  # as in WaitReaper.drain()
-        self.most = max(self.most, drained)
-        return self.settle(main_status)
+        return pid, status
 
 
 def read_command(pid: int) -> str:
