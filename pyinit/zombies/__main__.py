@@ -1,0 +1,189 @@
+"""`python3 -m pyinit.zombies`, `pyinit-zombies`: the command line, the samples, and where the report goes."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from typing import NoReturn, Optional
+
+from .. import __version__
+from ..install import InstallError, write_file
+from .as_json import format_json
+from .cgroupfs import read_limits
+from .check import OK, UNKNOWN, Thresholds, judge, status_line
+from .durations import parse_duration
+from .exposition import format_metrics
+from .report import Report, make_report
+from .snapshot import Snapshot, take_snapshot
+from .table import format_report
+
+NAME = "pyinit-zombies"
+
+EPILOG = """\
+Exit codes, as monitoring plugins have them: 0 below all thresholds, 1 a warning, 2 critical, 3 no report could be made.
+A DURATION is a number of seconds, or as in 90s, 30m, 6h, 1h30m, 2d.
+"""
+
+
+class Failure(Exception):
+    """No report can be made; the text names the input and what was expected."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong options are no verdict on zombies: exit code 3, where argparse has 2, which is critical."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{NAME}: {message}; see --help", file=sys.stderr)
+        sys.exit(UNKNOWN)
+
+
+def parse_arguments(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
+    """The command line; ends the process with 3 when it is wrong."""
+    parser = Parser(prog=NAME, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
+                    description="Whose zombies, who must reap them, how long until no PID is left. "
+                    "Reads /proc and cgroups, changes nothing, sends nothing.")
+    parser.add_argument("--proc", metavar="DIR", default="/proc", help="the /proc to read: a host's, mounted elsewhere")
+    parser.add_argument("--cgroup", metavar="DIR", default="/sys/fs/cgroup", help="the same for /sys/fs/cgroup")
+    parser.add_argument("--watch", metavar="SECONDS", type=positive(parse_duration, "a duration above 0"),
+                        help="a sample each so many seconds, and a report from each but the first, with the growth "
+                        "between two; until SIGINT or SIGTERM")
+    parser.add_argument("--samples", metavar="N", type=positive(int, "a number from 1 on"),
+                        help="end after so many samples; 2 or more need --watch")
+    parser.add_argument("--tree", action="store_true", help="show the parents up to PID 1")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one line of JSON a report")
+    form.add_argument("--prometheus", action="store_true", help="metrics, for node_exporter's textfile collector")
+    parser.add_argument("--output", metavar="FILE", help="write each report to FILE, whole or not at all")
+    for level in ("warn", "critical"):
+        parser.add_argument(f"--{level}", metavar="N", type=positive(int, "a number of zombies from 1 on"),
+                            help=f"{level} from so many zombies on")
+        parser.add_argument(f"--{level}-time", metavar="DURATION", type=positive(parse_duration, "such as 30m or 6h"),
+                            help=f"{level} when a limit on PIDs is so near, or nearer")
+    parser.add_argument("--version", action="version", version=f"{NAME} {__version__}")
+    arguments = parser.parse_args(argv)
+    if arguments.samples and arguments.samples > 1 and not arguments.watch:
+        parser.error(f"argument --samples: {arguments.samples} samples need --watch, the time between two")
+    if arguments.samples == 1 and arguments.watch:
+        parser.error("argument --samples: 1 sample has nothing to be compared with; expected 2 or more with --watch")
+    return arguments
+
+
+def positive(parse, expected: str):
+    """A converter for argparse that says what was expected."""
+    def convert(text: str):
+        try:
+            number = parse(text)
+        except ValueError:
+            number = 0
+        if number <= 0:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
+        return number
+    return convert
+
+
+def make_reports(arguments: argparse.Namespace) -> Iterator[tuple[Report, float]]:
+    """Each report, and how many seconds it took; with --watch until a signal ends it. Raises Failure."""
+    if not arguments.watch:
+        yield report_on(arguments, None)
+        return
+    ends = {signal.SIGINT, signal.SIGTERM}
+    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+    before = sample(arguments.proc)
+    taken = 1
+    while taken != arguments.samples:
+        rest = before.clock + arguments.watch - time.monotonic()
+        if signal.sigtimedwait(ends, max(0.0, rest)):
+            return
+        report, seconds = report_on(arguments, before)
+        yield report, seconds
+        before = report.snapshot
+        taken += 1
+
+
+def report_on(arguments: argparse.Namespace, before: Optional[Snapshot]) -> tuple[Report, float]:
+    """A report on a sample taken now, and how many seconds it took."""
+    start = time.monotonic()
+    now = sample(arguments.proc)
+    # Also the cgroups that have no zombie any more: their growth is below 0.
+    paths = {path for snapshot in (now, before) if snapshot for path, _ in snapshot.tallies}
+    report = make_report(now, before, read_limits(arguments.cgroup, paths))
+    return report, time.monotonic() - start
+
+
+def sample(proc: str) -> Snapshot:
+    """A sample. Raises Failure when it is of no /proc."""
+    try:
+        return take_snapshot(proc)
+    except OSError as error:
+        raise Failure(f"--proc {proc}: {error.filename or proc}: {error.strerror}; expected a mounted /proc") from None
+    except (ValueError, IndexError):
+        raise Failure(f"--proc {proc}: is no /proc; expected a mounted one") from None
+
+
+def render(report: Report, seconds: float, arguments: argparse.Namespace) -> str:
+    """The report in the form that was asked for."""
+    if arguments.json:
+        return format_json(report)
+    if arguments.prometheus:
+        return format_metrics(report, seconds)
+    on_terminal = not arguments.output and sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if on_terminal or os.environ.get("COLUMNS") else None
+    colour = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return format_report(report, width, arguments.tree, colour)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the reports and return the exit code of the last. Raises Failure, InstallError, OSError."""
+    thresholds = Thresholds(arguments.warn, arguments.critical, arguments.warn_time, arguments.critical_time)
+    is_check = any(threshold is not None for threshold in thresholds)
+    code = OK
+    for report, seconds in make_reports(arguments):
+        text = render(report, seconds, arguments)
+        if is_check:
+            code = judge(report, thresholds)
+        # A check's first line is its verdict, wherever that breaks no format.
+        if is_check and (arguments.output or not (arguments.json or arguments.prometheus)):
+            write_out(status_line(report, thresholds) + "\n")
+        if arguments.output:
+            write_file(os.path.abspath(arguments.output), text.encode("utf-8", "backslashreplace"), 0o644)
+        else:
+            write_out(text)
+    return code
+
+
+def write_out(text: str) -> None:
+    """Write to stdout at once. Raises OSError, Failure."""
+    if sys.stdout is None:
+        raise Failure("stdout is closed; expected it to be open, or --output FILE")
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """The command line; returns the exit code."""
+    arguments = parse_arguments()
+    if sys.stdout is not None:
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        return run(arguments)
+    except (Failure, InstallError) as error:
+        message = str(error)
+    except BrokenPipeError:
+        # Whoever reads has enough. What is left in the buffer would be written, and fail, once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return UNKNOWN
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except (OSError, MemoryError) as error:
+        message = f"cannot write the report: {error}" if isinstance(error, OSError) else "out of memory"
+    print(f"{NAME}: {message}", file=sys.stderr)
+    return UNKNOWN
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Every limit on the number of tasks that binds where zombies are: how much of it is used, how long it will do; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple, Optional
+
+from .cgroupfs import Limit
+from .growth import growth_per_minute, seconds_left
+from .snapshot import Snapshot
+
+PID_MAX, THREADS_MAX, CGROUP, NPROC = "pid_max", "threads_max", "cgroup", "nproc"
+
+
+class Budget(NamedTuple):
+    """A limit on tasks. `scope` is a cgroup's path or `uid N`, "" for the whole machine; `growth` is in zombies a minute
+    within the scope, None if it is not known.
+    """
+
+    name: str
+    scope: str
+    used: int
+    limit: int
+    growth: Optional[float]
+
+    @property
+    def seconds_left(self) -> Optional[float]:
+        """How long it will do at this growth; infinite if it does not grow, None if that is not known."""
+        return seconds_left(self.used, self.limit, self.growth)
+
+
+def find_tightest(budgets: Iterable[Budget]) -> Optional[Budget]:
+    """The budget that is used up first; of those for which no time can be told, the one that is used up furthest."""
+    return min(budgets, default=None, key=lambda budget: (
+        float("inf") if budget.seconds_left is None else budget.seconds_left, -budget.used / budget.limit))
+
+
+def list_budgets(now: Snapshot, before: Optional[Snapshot], cgroup_limits: Iterable[Limit]) -> list[Budget]:
+    """All budgets; `before` is the sample before, if there is one."""
+    def growth(cgroups: Optional[frozenset[str]] = None, uid: Optional[int] = None) -> Optional[float]:
+        earlier = before.tally(cgroups, uid) if before else None
+        return growth_per_minute(now.tally(cgroups, uid), earlier, now.clock - before.clock if before else 0)
+
+    budgets = []
+    for name, most in ((PID_MAX, now.pid_max), (THREADS_MAX, now.threads_max)):
+        if most and now.tasks is not None:
+            budgets.append(Budget(name, "", now.tasks, most, growth()))
+    for limit in cgroup_limits:
+        budgets.append(Budget(CGROUP, limit.path, limit.used, limit.limit, growth(limit.members)))
+    for uid, most in sorted(limits_of_users(now).items()):
+        used = sum(process.threads for process in now.processes.values() if process.uid == uid)
+        budgets.append(Budget(NPROC, f"uid {uid}", used, most, growth(uid=uid)))
+    return budgets
+
+
+def limits_of_users(snapshot: Snapshot) -> dict[int, int]:
+    """The lowest RLIMIT_NPROC among the parents of zombies, by user: it is each process's own, but counts all tasks of
+    the user, setrlimit(2), and does not bind root.
+    """
+    limits: dict[int, int] = {}
+    for pid in {zombie.process.parent for zombie in snapshot.zombies} & snapshot.actors.keys():
+        actor = snapshot.actors[pid]
+        uid, limit = actor.process.uid, actor.process_limit
+        if limit and uid and not actor.status.above_limits:
+            limits[uid] = min(limits.get(uid, limit), limit)
+    return limits

@@ -1,0 +1,34 @@
+"""Durations, as people write and read them; pure."""
+
+from __future__ import annotations
+
+import re
+
+UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
+
+YEAR = 365 * UNITS["d"]
+
+NUMBER = r"(\d+(?:\.\d+)?)"
+PATTERN = re.compile("".join(f"(?:{NUMBER}{unit})?" for unit in UNITS))
+
+
+def parse_duration(text: str) -> float:
+    """Seconds from `90`, `90s`, `1.5h`, `1h30m`, `2d`. Raises ValueError."""
+    if re.fullmatch(NUMBER, text):
+        return float(text)
+    match = PATTERN.fullmatch(text)
+    if not text or not match:
+        raise ValueError(text)
+    return sum(float(number) * seconds for number, seconds in zip(match.groups(), UNITS.values()) if number)
+
+
+def format_duration(seconds: float) -> str:
+    """The two greatest units of a duration, as in `49m10s`, `3h` or `2d4h`."""
+    if seconds > YEAR * 1000:
+        return "over 1000 years"
+    rest, words = round(seconds), []
+    for unit, size in UNITS.items():
+        count, rest = divmod(rest, size)
+        if words or count or unit == "s":
+            words.append((count, unit))
+    return "".join(f"{count}{unit}" for count, unit in words[:2] if count or len(words) == 1)

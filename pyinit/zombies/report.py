@@ -1,0 +1,160 @@
+"""What a sample means: whose zombies they are and why they are there; pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import NamedTuple, Optional
+
+from .budgets import Budget, list_budgets
+from .cgroupfs import Limit
+from .containers import Container, find_container
+from .growth import Tally, growth_per_minute
+from .snapshot import Actor, Process, Snapshot, Zombie
+
+# Why a zombie is there, from the one that names a fault most often to those that name none.
+NOT_WAITING = "not-waiting"            # its parent is alive and does not wait
+PARENT_STOPPED = "parent-stopped"      # its parent cannot: SIGSTOP, or a debugger
+INIT_NOT_REAPING = "init-not-reaping"  # it was adopted by a PID 1 that does not reap
+TRACED = "traced"                      # a tracer has to wait before its parent can, ptrace(2)
+TEARDOWN = "teardown"                  # PID 1 of its namespace has ended and waits for the last process there
+THREADS_ALIVE = "threads-alive"        # the leader of a thread group whose threads go on
+REAPED_SLOWLY = "reaped-slowly"        # its parent does wait: those of the sample before have gone
+CAUSES = (NOT_WAITING, PARENT_STOPPED, INIT_NOT_REAPING, TRACED, TEARDOWN, THREADS_ALIVE, REAPED_SLOWLY)
+
+# The kernel's states of a stopped and of a traced process, proc(5).
+STOPPED = ("T", "t")
+UNINTERRUPTIBLE = "D"
+
+# How many PIDs of a group are named.
+NAMED = 10
+
+
+class Group(NamedTuple):
+    """Zombies with one parent and one cause. `parent` is None when it is not to be seen, and `parent_pid` then tells
+    all there is. `responsible` are the processes that the verdict names beside the parent: the tracer, the leaders of
+    live threads, who keeps a namespace from ending.
+    """
+
+    cause: str
+    parent_pid: int
+    parent: Optional[Actor]
+    container: Container
+    origin: Container
+    zombies: Tally
+    growth: Optional[float]
+    names: tuple[tuple[str, int], ...]
+    pids: tuple[int, ...]
+    chain: tuple[tuple[int, str], ...]
+    responsible: tuple[Process, ...]
+
+
+class Report(NamedTuple):
+    """All that is told of a sample; `interval` is in seconds, None without an earlier one."""
+
+    snapshot: Snapshot
+    interval: Optional[float]
+    growth: Optional[float]
+    groups: tuple[Group, ...]
+    budgets: tuple[Budget, ...]
+
+    @property
+    def count(self) -> int:
+        return len(self.snapshot.zombies)
+
+
+def make_report(now: Snapshot, before: Optional[Snapshot], limits: Iterable[Limit]) -> Report:
+    """The report on a sample; with the one before, if there is one, growth is measured and not estimated."""
+    interval = now.clock - before.clock if before else None
+    growth = growth_per_minute(now.tally(), before.tally() if before else None, interval or 0)
+    return Report(now, interval, growth, tuple(group_zombies(now, before)), tuple(list_budgets(now, before, limits)))
+
+
+def group_zombies(now: Snapshot, before: Optional[Snapshot]) -> list[Group]:
+    """The zombies by parent and cause, the largest group first."""
+    dying = find_dying_inits(now)
+    earlier = sort_zombies(before, find_dying_inits(before), set()) if before else None
+    groups = []
+    for (parent, cause), zombies in sort_zombies(now, dying, find_reapers(now, before)).items():
+        count_before = None
+        if earlier is not None:
+            causes = CAUSES if cause == REAPED_SLOWLY else (cause,)
+            count_before = Tally(sum(len(earlier.get((parent, each), ())) for each in causes))
+        tally = Tally(len(zombies), now.seconds_since(min(zombie.process.start for zombie in zombies)))
+        growth = growth_per_minute(tally, count_before, now.clock - before.clock if before else 0)
+        responsible = find_responsible(now, cause, zombies, dying)
+        groups.append(make_group(now, parent, cause, zombies, tally, growth, responsible))
+    return sorted(groups, key=lambda group: (-group.zombies.count, group.parent_pid))
+
+
+def sort_zombies(snapshot: Snapshot, dying: set[int], reapers: set[int]) -> dict[tuple[int, str], list[Zombie]]:
+    """The zombies by (parent, cause)."""
+    found: dict[tuple[int, str], list[Zombie]] = {}
+    for zombie in snapshot.zombies:
+        parent = zombie.process.parent
+        cause = REAPED_SLOWLY if parent in reapers else find_cause(zombie, snapshot, dying)
+        found.setdefault((parent, cause), []).append(zombie)
+    return found
+
+
+def find_cause(zombie: Zombie, snapshot: Snapshot, dying: set[int]) -> str:
+    """Why a zombie has not been reaped; `dying` are the PIDs of inits whose namespace is torn down."""
+    if dying and not dying.isdisjoint(process.pid for process in snapshot.chain(zombie.process.pid)):
+        return TEARDOWN
+    if zombie.process.threads > 1:
+        return THREADS_ALIVE
+    if zombie.status.tracer:
+        return TRACED
+    parent = snapshot.actors.get(zombie.process.parent)
+    if parent and parent.process.state in STOPPED:
+        return PARENT_STOPPED
+    return INIT_NOT_REAPING if parent and parent.status.is_init else NOT_WAITING
+
+
+def find_dying_inits(snapshot: Snapshot) -> set[int]:
+    """PID 1 of each PID namespace that is torn down: it exits, but not before all others there have been reaped,
+    pid_namespaces(7). Its leader may be a zombie meanwhile, while the last of its threads waits.
+    """
+    leaders = {zombie.process.pid for zombie in snapshot.zombies
+               if zombie.status.is_init and zombie.process.threads > 1 and zombie.threads_exiting}
+    return leaders | {pid for pid, actor in snapshot.actors.items() if actor.status.is_init and actor.process.is_exiting
+                      and not actor.process.is_zombie}
+
+
+def find_reapers(now: Snapshot, before: Optional[Snapshot]) -> set[int]:
+    """The parents of zombies all of whose zombies of the sample before have gone: they wait, if late."""
+    if before is None:
+        return set()
+    still = {(zombie.process.pid, zombie.process.start) for zombie in now.zombies}
+    had = {zombie.process.parent for zombie in before.zombies}
+    return had - {zombie.process.parent for zombie in before.zombies
+                  if (zombie.process.pid, zombie.process.start) in still}
+
+
+def find_responsible(snapshot: Snapshot, cause: str, zombies: list[Zombie], dying: set[int]) -> tuple[Process, ...]:
+    """Whom the verdict has to name beside the parent."""
+    if cause == THREADS_ALIVE:
+        return tuple(zombie.process for zombie in zombies[:NAMED])
+    if cause == TRACED:
+        tracers = sorted({zombie.status.tracer for zombie in zombies})
+        return tuple(snapshot.processes[pid] for pid in tracers if pid in snapshot.processes)
+    if cause == TEARDOWN:
+        left = [process for process in snapshot.processes.values() if not process.is_zombie and process.pid not in dying
+                and not dying.isdisjoint(ancestor.pid for ancestor in snapshot.chain(process.pid))]
+        # Whoever is in an uninterruptible sleep keeps the others from ending; if nobody is, all are named.
+        return tuple([process for process in left if process.state == UNINTERRUPTIBLE] or left)[:NAMED]
+    return ()
+
+
+def make_group(snapshot: Snapshot, parent_pid: int, cause: str, zombies: list[Zombie], tally: Tally,
+               growth: Optional[float], responsible: tuple[Process, ...]) -> Group:
+    """One group, with what is to be told of its parent."""
+    parent = snapshot.actors.get(parent_pid)
+    names = Counter(zombie.process.name for zombie in zombies)
+    origins = Counter(find_container(zombie.cgroups) for zombie in zombies)
+    return Group(cause, parent_pid, parent, find_container(parent.cgroups) if parent else Container(),
+                 origins.most_common(1)[0][0], tally, growth, tuple(names.most_common(NAMED)),
+                 tuple(sorted(zombie.process.pid for zombie in zombies)[:NAMED]),
+                 tuple((process.pid, snapshot.actors[process.pid].command) for process in snapshot.chain(parent_pid)
+                       if process.pid in snapshot.actors),
+                 responsible)
