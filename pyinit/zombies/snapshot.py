@@ -64,17 +64,16 @@ NOTHING_SPECIAL = Status()
 
 
 class Actor(NamedTuple):
-    """A process that a report names, beside its zombies: a parent, an ancestor, a tracer."""
+    """A process that decides what becomes of zombies: their parent, or PID 1 of a namespace that is torn down."""
 
     process: Process
     status: Status
     cgroups: Cgroups
-    command: str
-    process_limit: Optional[int]
+    process_limit: Optional[int] = None
 
 
 class Zombie(NamedTuple):
-    """A zombie, and what its own files say of it; `threads_exiting` is whether all threads that it leads are exiting."""
+    """A zombie, and what its own files say of it; `threads_exiting` is whether all threads that it led are exiting."""
 
     process: Process
     status: Status
@@ -143,12 +142,11 @@ def take_snapshot(proc: str) -> Snapshot:
     snapshot.threads_max = read_number(f"{proc}/sys/kernel/threads-max")
     read_processes(proc, snapshot)
     read_zombies(proc, snapshot)
-    named = {pid for zombie in snapshot.zombies for pid in (zombie.process.parent, zombie.status.tracer)}
-    # The init of a PID namespace that is torn down is exiting, and not yet a zombie.
-    named.update(process.pid for process in snapshot.processes.values()
-                 if process.is_exiting and not process.is_zombie)
-    for pid in {process.pid for pid in named for process in snapshot.chain(pid)}:
-        snapshot.actors[pid] = read_actor(proc, snapshot.processes[pid])
+    parents = {zombie.process.parent for zombie in snapshot.zombies}
+    for process in snapshot.processes.values():
+        # PID 1 of a namespace that is torn down is exiting, and not yet a zombie.
+        if process.pid in parents or process.is_exiting and not process.is_zombie:
+            snapshot.actors[process.pid] = read_actor(proc, process)
     return snapshot
 
 
@@ -192,12 +190,17 @@ def are_threads_exiting(tasks: str, leader: int) -> bool:
 
 
 def read_actor(proc: str, process: Process) -> Actor:
-    """What is to be told of a process; where it has vanished or may not be read, what its line says."""
+    """What else there is to know of a process; nothing where it has vanished or may not be read."""
     folder = f"{proc}/{process.pid}"
+    # RLIMIT_NPROC does not bind root, setrlimit(2).
+    limit = parse_process_limit(read_or_nothing(f"{folder}/limits")) if process.uid else None
     return Actor(process, parse_status(read_or_nothing(f"{folder}/status")),
-                 parse_cgroups(read_or_nothing(f"{folder}/cgroup")),
-                 parse_command(read_or_nothing(f"{folder}/cmdline"), process.name),
-                 parse_process_limit(read_or_nothing(f"{folder}/limits")))
+                 parse_cgroups(read_or_nothing(f"{folder}/cgroup")), limit)
+
+
+def read_command(proc: str, process: Process) -> str:
+    """The command line of a process that a report names."""
+    return parse_command(read_or_nothing(f"{proc}/{process.pid}/cmdline"), process.name)
 
 
 def decode(text: bytes) -> str:
