@@ -19,6 +19,9 @@ PF_EXITING = 0x4
 # signal(7) on x86, ARM and most others.
 SIGCHLD = 17
 
+# Seconds within which a parent that waits has waited, even on a loaded machine.
+MOMENT = 0.1
+
 # capabilities(7): whoever has CAP_SYS_ADMIN (21) or CAP_SYS_RESOURCE (24) may exceed RLIMIT_NPROC, setrlimit(2).
 ABOVE_LIMITS = 1 << 21 | 1 << 24
 
@@ -141,6 +144,7 @@ def take_snapshot(proc: str) -> Snapshot:
     snapshot.pid_max = read_number(f"{proc}/sys/kernel/pid_max")
     snapshot.threads_max = read_number(f"{proc}/sys/kernel/threads-max")
     read_processes(proc, snapshot)
+    leave_out_reaped(proc, snapshot)
     read_zombies(proc, snapshot)
     parents = {zombie.process.parent for zombie in snapshot.zombies}
     for process in snapshot.processes.values():
@@ -162,6 +166,16 @@ def read_processes(proc: str, snapshot: Snapshot) -> None:
                 snapshot.unreadable += 1
                 continue
             snapshot.processes[process.pid] = process
+
+
+def leave_out_reaped(proc: str, snapshot: Snapshot) -> None:
+    """Forget the zombies that are gone a moment later: each process that ends is one, until its parent has waited."""
+    zombies = [process.pid for process in snapshot.processes.values() if process.is_zombie]
+    if zombies:
+        time.sleep(MOMENT)
+    for pid in zombies:
+        if not os.path.exists(f"{proc}/{pid}"):
+            del snapshot.processes[pid]
 
 
 def read_zombies(proc: str, snapshot: Snapshot) -> None:

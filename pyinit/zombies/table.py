@@ -18,6 +18,7 @@ HARMLESS = (THREADS_ALIVE, REAPED_SLOWLY)
 # The beginning of an ID is what people compare; a command line is cut where its program and first arguments are told.
 ID_LENGTH = 12
 COMMAND_LENGTH = 60
+CHAIN_COMMAND_LENGTH = 120
 
 Commands = Mapping[int, str]
 
@@ -81,7 +82,8 @@ def verdict_of(group: Group) -> str:
 
 def draw_chain(group: Group, commands: Commands) -> list[str]:
     """The parent chain from PID 1 down to the zombies, as ps(1) draws a forest."""
-    chain = [f"{process.pid} {printable(commands[process.pid])}" for process in reversed(group.chain)]
+    chain = [f"{process.pid} {shorten(printable(commands[process.pid]), CHAIN_COMMAND_LENGTH)}"
+             for process in reversed(group.chain)]
     pids = " ".join(map(str, group.pids)) + (" ..." if group.zombies.count > len(group.pids) else "")
     chain.append(f"{group.zombies.count} zombie{'' if group.zombies.count == 1 else 's'}: {pids}")
     return [f"      {' ' * 3 * (depth - 1)}{chr(92) + '_ ' if depth else ''}{each}" if depth else f"      {each}"
