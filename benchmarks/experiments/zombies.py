@@ -14,7 +14,7 @@ from ..bench import Bench
 from ..report import Result, format_bytes, format_time
 
 NAME = "zombies"
-COUNTS = (1_000, 10_000, 30_000)
+COUNTS, QUICK_COUNTS = (1_000, 10_000, 30_000), (1_000, 5_000)
 TURNS, QUICK_TURNS = 5, 1
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 REPORT = [sys.executable, "-m", "pyinit.zombies", "--json"]
@@ -49,7 +49,7 @@ def run(bench: Bench) -> Result:
     turns = QUICK_TURNS if bench.quick else TURNS
     result = Result(NAME, "one report of pyinit-zombies on one core, start of the interpreter included",
                     ["processes", "parents", "time", "CPU", "memory at most"])
-    for count in (COUNTS[0], COUNTS[-1]) if bench.quick else COUNTS:
+    for count in QUICK_COUNTS if bench.quick else COUNTS:
         for parents in ("one", "many"):
             bench.progress.show(f"{NAME}: {count} processes, {parents}")
             command = [sys.executable, "-ISc", SCENE, str(count), parents]
