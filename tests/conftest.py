@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 pytest.register_assert_rewrite("support")  # so that its assertions say what they compared
 
+from containers import BASE, Lab, reason_to_skip  # noqa: E402
 from support import NAMESPACE, PYTHON, ROOT, STAND_IN, Init, kernel_can_reap, python  # noqa: E402
 
 
@@ -99,3 +100,36 @@ def needs_root() -> None:
     """Skips a test for whoever is not root."""
     if os.geteuid():
         pytest.skip("needs root")
+
+
+@pytest.fixture(scope="session")
+def session_lab() -> Iterator[Lab]:
+    """A podman of the tests' own, with a base image that has python3."""
+    reason = reason_to_skip()
+    if reason:
+        pytest.skip(reason)
+    with Lab() as lab:
+        lab.import_base()
+        yield lab
+
+
+@pytest.fixture
+def lab(session_lab: Lab) -> Iterator[Lab]:
+    """The lab without a container in it, before and after."""
+    yield session_lab
+    session_lab.remove_all()
+
+
+@pytest.fixture(scope="session")
+def pause_image(session_lab: Lab) -> str:
+    """The pause image, as the README builds it."""
+    session_lab.build("pause", ROOT / "Dockerfile.pause", context=ROOT)
+    return "localhost/pause"
+
+
+@pytest.fixture(scope="session")
+def sleep_image(session_lab: Lab) -> str:
+    """What stands in for a pause and does not reap: the tests of the reaping must fail with it."""
+    dockerfile = session_lab.write("Dockerfile.sleep", f'FROM {BASE}\nENTRYPOINT ["sleep", "infinity"]\n')
+    session_lab.build("sleep", dockerfile)
+    return "localhost/sleep"

@@ -220,6 +220,13 @@ class Lab:
                     "--file", dockerfile, *options, context or self.folder / "empty")
         return identity.read_text()
 
+    def save(self, image: str) -> Path:
+        """An image as an archive, written once."""
+        archive = self.folder / "files" / f"{image.replace('/', '-').replace(':', '-')}.tar"
+        if not archive.exists():
+            self.podman("save", "--quiet", "--format", "oci-archive", "--output", archive, image)
+        return archive
+
     def start(self, *arguments) -> str:
         """Start a container in the background and return its ID."""
         return self.podman("run", "--detach", *arguments).stdout.strip()

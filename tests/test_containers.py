@@ -7,13 +7,12 @@ import os
 import re
 import signal
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from textwrap import indent
 
 import pytest
 
-from containers import BASE, Lab, orphans, orphans_then_wait, reason_to_skip
+from containers import BASE, Lab, orphans, orphans_then_wait
 from support import ROOT, children_of, is_blocked, kernel_can_reap, read_status, wait_until, zombies_of
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]  # the first one makes the base image
@@ -58,44 +57,11 @@ spec:
 
 
 @pytest.fixture(scope="session")
-def session_lab() -> Iterator[Lab]:
-    """A podman of the tests' own, with a base image that has python3."""
-    reason = reason_to_skip()
-    if reason:
-        pytest.skip(reason)
-    with Lab() as lab:
-        lab.import_base()
-        yield lab
-
-
-@pytest.fixture
-def lab(session_lab: Lab) -> Iterator[Lab]:
-    """The lab without a container in it, before and after."""
-    yield session_lab
-    session_lab.remove_all()
-
-
-@pytest.fixture(scope="session")
-def pause_image(session_lab: Lab) -> str:
-    """The pause image, as the README builds it."""
-    session_lab.build("pause", ROOT / "Dockerfile.pause", context=ROOT)
-    return "localhost/pause"
-
-
-@pytest.fixture(scope="session")
 def app_image(session_lab: Lab) -> str:
     """An application image, by the README's three lines as they are: the base goes by the name that they use."""
     session_lab.podman("tag", BASE, "localhost/python:3-slim")
     session_lab.build("app", ENTRYPOINT_DOCKERFILE, "--build-context", f"pyinit={ROOT}")
     return "localhost/app"
-
-
-@pytest.fixture(scope="session")
-def sleep_image(session_lab: Lab) -> str:
-    """What stands in for a pause and does not reap: the tests of the reaping must fail with it."""
-    dockerfile = session_lab.write("Dockerfile.sleep", f'FROM {BASE}\nENTRYPOINT ["sleep", "infinity"]\n')
-    session_lab.build("sleep", dockerfile)
-    return "localhost/sleep"
 
 
 @pytest.fixture(scope="session")
