@@ -15,6 +15,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 pytest.register_assert_rewrite("support")  # so that its assertions say what they compared
 
+import cri  # noqa: E402
 from containers import BASE, Lab, reason_to_skip  # noqa: E402
 from support import NAMESPACE, PYTHON, ROOT, STAND_IN, Init, kernel_can_reap, python  # noqa: E402
 
@@ -133,3 +134,19 @@ def sleep_image(session_lab: Lab) -> str:
     dockerfile = session_lab.write("Dockerfile.sleep", f'FROM {BASE}\nENTRYPOINT ["sleep", "infinity"]\n')
     session_lab.build("sleep", dockerfile)
     return "localhost/sleep"
+
+
+@pytest.fixture(scope="session")
+def needs_containerd(session_lab: Lab) -> None:
+    """Skips a test where containerd cannot be run."""
+    reason = cri.reason_to_skip()
+    if reason:
+        pytest.skip(reason)
+
+
+# Each image that is to be a node's pause, by its fixture.
+@pytest.fixture(scope="session", params=["pause_image"])
+def node(request: pytest.FixtureRequest, needs_containerd: None, session_lab: Lab) -> Iterator[cri.Containerd]:
+    """A containerd with each of the pauses."""
+    with cri.Containerd(session_lab, request.getfixturevalue(request.param), BASE) as containerd:
+        yield containerd

@@ -18,6 +18,8 @@ CACHE = Path(os.environ.get("PYINIT_TEST_CACHE") or Path.home() / ".cache" / "py
 
 SUITE = "bookworm"
 BASE = "localhost/debian:bookworm-slim"
+# The same with the whole of Python's library.
+PYTHON_BASE = "localhost/debian-python3:bookworm-slim"
 
 # Each step may wait for a mirror, a disk or another test run.
 TIMEOUT = 300
@@ -120,14 +122,14 @@ def find_runtime() -> str | None:
     return shutil.which("runc", path=path) or shutil.which("crun", path=path)
 
 
-def make_base() -> Path:
-    """The tarball of a Debian with python3-minimal and little else, made once."""
-    tarball = CACHE / f"{SUITE}-minbase-python3-minimal.tar"
+def make_base(python: str = "python3-minimal") -> Path:
+    """The tarball of a Debian with a package of Python and little else, made once."""
+    tarball = CACHE / f"{SUITE}-minbase-{python}.tar"
     if not tarball.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="base-", dir=CACHE) as folder:
             new = Path(folder) / "base.tar"
-            run(["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3-minimal", *apt_options(), SUITE, new,
+            run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={python}", *apt_options(), SUITE, new,
                  *apt_sources()], timeout=2 * TIMEOUT)
             new.rename(tarball)
     return tarball
@@ -208,10 +210,10 @@ class Lab:
         return run(["podman", "--log-level=error", *arguments], check,
                    env={**self.environment, "CONTAINERS_CONF": str(conf)})
 
-    def import_base(self) -> None:
-        """The base image. A tarball has no settings, and containers need PATH: what Debian's own image has."""
+    def import_base(self, tag: str = BASE, python: str = "python3-minimal") -> None:
+        """A base image. A tarball has no settings, and containers need PATH: what Debian's own image has."""
         path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        self.podman("import", "--quiet", "--change", path, make_base(), BASE)
+        self.podman("import", "--quiet", "--change", path, make_base(python), tag)
 
     def build(self, tag: str, dockerfile: Path, *options, context: Path | None = None) -> str:
         """Build an image, always anew, and return its ID. The context is an empty folder unless one is given."""

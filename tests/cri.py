@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from containers import CACHE, TIMEOUT, find_runtime, run, storage_driver
+from containers import CACHE, TIMEOUT, Lab, find_runtime, run, storage_driver
 from support import ROOT, process_ids, read_stat, read_status, wait_until
 
 # What is used of the CRI's runtime.v1, api.proto: message -> field -> (number, type). A type is "string", "bytes",
@@ -38,6 +38,8 @@ MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
     "CreateContainerResponse": {"container_id": (1, "string")},
     "StartContainerRequest": {"container_id": (1, "string")},
     "StartContainerResponse": {},
+    "StopContainerRequest": {"container_id": (1, "string"), "timeout": (2, "int")},
+    "StopContainerResponse": {},
     "ExecSyncRequest": {"container_id": (1, "string"), "cmd": (2, "*string"), "timeout": (3, "int")},
     "ExecSyncResponse": {"stdout": (1, "bytes"), "stderr": (2, "bytes"), "exit_code": (3, "int")},
     "ListImagesRequest": {},
@@ -227,15 +229,18 @@ class Containerd:
     they mounted is gone with the last one. What is left is a folder and the cgroups; `with` removes those as well.
     """
 
-    def __init__(self, sandbox_image: str) -> None:
+    def __init__(self, lab: Lab, pause: str, *images: str) -> None:
+        """`pause` is the image that each pod's sandbox is made from; it and `images` are copied from the lab."""
+        self.lab = lab
+        self.images = [pause, *images]
         CACHE.mkdir(parents=True, exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix="cri-", dir=CACHE))
-        self.sandbox_image = sandbox_image
+        self.sandbox_image = f"{pause}:latest"
         self.cgroup = f"/pyinit-{self.folder.name}"
         self.log = open(self.folder / "log", "w+b")
         snapshotter = "native" if storage_driver(self.folder) == "vfs" else "overlayfs"
         config = self.folder / "config.toml"
-        config.write_text(CONFIG.format(folder=self.folder, sandbox_image=sandbox_image, snapshotter=snapshotter,
+        config.write_text(CONFIG.format(folder=self.folder, sandbox_image=self.sandbox_image, snapshotter=snapshotter,
                                         runtime=find_runtime()))
         # /run is containerd's own: shims keep their sockets in /run/containerd, whatever the configuration says. PID 1
         # is pyinit: it adopts the shims, which containerd leaves on purpose.
@@ -248,6 +253,8 @@ class Containerd:
     def __enter__(self) -> Containerd:
         try:
             wait_until(self.is_ready, "containerd to answer")
+            for image in self.images:
+                self.import_image(image)
         except BaseException:
             self.__exit__()
             raise
@@ -282,9 +289,10 @@ class Containerd:
                     return False
         return True
 
-    def import_image(self, archive: Path) -> None:
-        """Put an image into the store that the kubelet's images are in."""
-        run(["ctr", "--address", self.folder / "socket", "--namespace", "k8s.io", "images", "import", archive])
+    def import_image(self, image: str) -> None:
+        """Copy an image of the lab to where the kubelet's images are, as the documentation says to."""
+        run(["ctr", "--address", self.folder / "socket", "--namespace", "k8s.io", "images", "import",
+             self.lab.save(image)])
 
     def call(self, method: str, message: dict | None = None) -> dict:
         """Call a method of the CRI and return its answer. Raises RpcError if the runtime refuses."""
@@ -395,6 +403,11 @@ class Pod:
                                                           "sandbox_config": self.config})
         self.containerd.call("StartContainer", answer)
         return answer["container_id"]
+
+    def end(self, container: str, seconds: int) -> int:
+        """End a container by SIGTERM, and by SIGKILL after that time, and return its exit code."""
+        self.containerd.call("StopContainer", {"container_id": container, "timeout": seconds})
+        return self.finish(container)
 
     def finish(self, container: str) -> int:
         """Wait for the end of a container, as for one of initContainers, and return its exit code."""

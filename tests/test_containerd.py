@@ -22,8 +22,6 @@ from support import children_of, is_blocked, process_ids, read_status, wait_unti
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]  # the first one makes the base image
 
-# Each image that is to be a node's pause, by its fixture.
-PAUSES = ["pause_image"]
 COUNT = 20
 
 SLEEP = {"name": "web", "image": BASE, "command": ["sleep", "infinity"]}
@@ -31,27 +29,11 @@ SHARED = {"metadata": {"name": "shop"}, "spec": {"shareProcessNamespace": True, 
 NOT_SHARED = {"metadata": {"name": "shop"}, "spec": {"containers": [SLEEP]}}
 
 
-def start_containerd(lab: Lab, *images: str) -> Iterator[Containerd]:
-    """A containerd that has images; the first one is the pause of all its pods."""
-    reason = cri.reason_to_skip()
-    if reason:
-        pytest.skip(reason)
-    with Containerd(f"{images[0]}:latest") as containerd:
-        for image in images:
-            containerd.import_image(lab.save(image))
-        yield containerd
-
-
-@pytest.fixture(scope="module", params=PAUSES)
-def node(request: pytest.FixtureRequest, session_lab: Lab) -> Iterator[Containerd]:
-    """A containerd with each pause."""
-    yield from start_containerd(session_lab, request.getfixturevalue(request.param), BASE)
-
-
 @pytest.fixture(scope="module")
-def node_without_reaper(session_lab: Lab, sleep_image: str) -> Iterator[Containerd]:
+def node_without_reaper(needs_containerd: None, session_lab: Lab, sleep_image: str) -> Iterator[Containerd]:
     """A containerd whose pause does not reap: the tests of the reaping must fail with it."""
-    yield from start_containerd(session_lab, sleep_image, BASE)
+    with Containerd(session_lab, sleep_image, BASE) as containerd:
+        yield containerd
 
 
 def start_pod(node: Containerd, manifest: dict) -> tuple[Pod, str]:
@@ -191,14 +173,12 @@ def test_stop_ends_the_pod(node: Containerd) -> None:
                    "the pod's processes to end")
 
 
-def test_nothing_is_left_of_a_containerd(session_lab: Lab, pause_image: str) -> None:
+def test_nothing_is_left_of_a_containerd(needs_containerd: None, session_lab: Lab, pause_image: str) -> None:
     """Also when it ends with a pod that runs: no process, no mount, no cgroup, no folder."""
-    nodes = start_containerd(session_lab, pause_image)
-    node = next(nodes)
-    Pod(node, SHARED).create({"name": "web", "image": f"{pause_image}:latest"})
-    below = processes_below(node)
-    assert len(below) >= 5  # unshare, PID 1, containerd, a shim, the pause, the container
-    nodes.close()
+    with Containerd(session_lab, pause_image) as node:
+        Pod(node, SHARED).create({"name": "web", "image": f"{pause_image}:latest"})
+        below = processes_below(node)
+        assert len(below) >= 5  # unshare, PID 1, containerd, a shim, the pause, the container
     wait_until(lambda: not set(below) & set(process_ids()), "its processes to end")
     assert not node.folder.exists()
     assert str(node.folder) not in Path("/proc/self/mounts").read_text()
