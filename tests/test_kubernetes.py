@@ -290,6 +290,23 @@ def test_pod_under_containerd(node: Containerd, pod: dict) -> None:
         assert sandbox.probe(web, ["id", "-u"])["stdout"].decode().strip() == user
 
 
+def documented(name: str, begin: str) -> list[list[str]]:
+    """The commands of a page that begin so, as words without that beginning."""
+    lines = (ROOT / "docs" / name).read_text().splitlines()
+    return [shlex.split(line[len(begin):], comments=True) for line in lines if line.startswith(begin)]
+
+
+def test_documented_verification(node: Containerd, pod: dict) -> None:
+    commands = documented("pause.md", "kubectl exec shop -c web -- ")
+    with Pod(node, pod) as sandbox:
+        web = sandbox.create(pod["spec"]["containers"][0])
+        name, command, leave, look = [sandbox.probe(web, command) for command in commands]
+    assert name["stdout"] == b"pause\n"
+    assert re.fullmatch(rb"/usr/bin/python3\.\d+ -ISXutf8 /pause ", command["stdout"])
+    assert (leave["exit_code"], leave["stderr"]) == (0, b"")
+    assert (look["exit_code"], look["stdout"], look["stderr"]) == (1, b"", b"")
+
+
 @pytest.fixture
 def report_pod(daemonset: dict, tmp_path: Path) -> dict:
     """The DaemonSet's pod, with a folder of the test's for its files, and a report each second."""
@@ -324,6 +341,9 @@ def test_daemonset_under_containerd(node: Containerd, zombies_image: str, report
         user = manifest["securityContext"]["runAsUser"]
         assert (owner.st_uid, stat.S_IMODE(owner.st_mode)) == (user, 0o644)  # node_exporter is somebody else
         check_privileges(node, user)
+        (command,) = documented("kubernetes.md", "kubectl -n pyinit-zombies exec POD -- ")
+        said = pod.probe(container, command)
+        assert said["exit_code"] == 0 and b"init-not-reaping" in said["stdout"], said
         assert pod.end(container, 30) == 0
         assert pod.log(manifest) == ""
     assert [path.name for path in file.parent.iterdir()] == [file.name]
