@@ -21,7 +21,7 @@ from . import generators, inits, machine, namespaces, pidfd, report, storm_comma
 from .bench import Bench
 from .report import Progress, Result
 
-EXPERIMENTS = ("reap", "cost", "scale", "idle", "start", "forward", "memory", "throttle", "incident")
+EXPERIMENTS = ("reap", "cost", "scale", "idle", "start", "forward", "memory", "throttle", "incident", "zombies")
 STORM = "storm"
 FOLDER_PREFIX = "pyinit-benchmarks-"
 STALE = 3600  # seconds: a PID that is not seen here may live in another container with the same /tmp

@@ -59,6 +59,7 @@ def test_quick_has_every_experiment(tmp_path: Path) -> None:
     assert all(row["cpu_ns"] > 0 or "kernel" in row["init"] for row in data["cost"])
     assert all(row["one"]["Private_Dirty"] > 0 for row in data["memory"])
     assert any(row["plain_over_true_ns"] for row in data["start"])
+    assert all(row["cpu_ns"] > 0 and row["memory"] > 0 for row in data["zombies"])
     incident = {row["init"]: row for row in data["incident"]}
     assert incident["pyinit pause"]["refused"] == 0
     assert all(row["until_eagain_ns"] for name, row in incident.items() if name.startswith("sleep"))

@@ -16,10 +16,10 @@ from ..install import InstallError, write_file
 from .as_json import format_json
 from .cgroupfs import read_limits
 from .check import OK, UNKNOWN, Thresholds, judge, status_line
-from .durations import parse_duration
+from .words import parse_duration
 from .exposition import format_metrics
 from .report import Report, make_report
-from .snapshot import Snapshot, take_snapshot
+from .snapshot import Snapshot, read_command, take_snapshot
 from .table import format_report
 
 NAME = "pyinit-zombies"
@@ -55,6 +55,8 @@ def parse_arguments(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument("--samples", metavar="N", type=positive(int, "a number from 1 on"),
                         help="end after so many samples; 2 or more need --watch")
     parser.add_argument("--tree", action="store_true", help="show the parents up to PID 1")
+    parser.add_argument("--top", metavar="N", type=positive(int, "a number of groups from 1 on"), default=50,
+                        help="name the N groups with the most zombies (default: %(default)s)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one line of JSON a report")
     form.add_argument("--prometheus", action="store_true", help="metrics, for node_exporter's textfile collector")
@@ -111,7 +113,7 @@ def report_on(arguments: argparse.Namespace, before: Optional[Snapshot]) -> tupl
     now = sample(arguments.proc)
     # Also the cgroups that have no zombie any more: their growth is below 0.
     paths = {path for snapshot in (now, before) if snapshot for path, _ in snapshot.tallies}
-    report = make_report(now, before, read_limits(arguments.cgroup, paths))
+    report = make_report(now, before, read_limits(arguments.cgroup, paths), arguments.top)
     return report, time.monotonic() - start
 
 
@@ -127,14 +129,16 @@ def sample(proc: str) -> Snapshot:
 
 def render(report: Report, seconds: float, arguments: argparse.Namespace) -> str:
     """The report in the form that was asked for."""
-    if arguments.json:
-        return format_json(report)
     if arguments.prometheus:
         return format_metrics(report, seconds)
-    on_terminal = not arguments.output and sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if on_terminal or os.environ.get("COLUMNS") else None
+    commands = {process.pid: read_command(arguments.proc, process)
+                for group in report.groups for process in group.chain}
+    if arguments.json:
+        return format_json(report, commands)
+    on_terminal = not arguments.output and sys.stdout is not None and sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if on_terminal else None
     colour = on_terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    return format_report(report, width, arguments.tree, colour)
+    return format_report(report, commands, width, arguments.tree, colour)
 
 
 def run(arguments: argparse.Namespace) -> int:

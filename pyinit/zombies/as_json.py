@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, Optional
 
 from .budgets import find_tightest
@@ -16,13 +17,15 @@ from .verdicts import explain
 SCHEMA = 1
 
 
-def format_json(report: Report) -> str:
+def format_json(report: Report, commands: Mapping[int, str]) -> str:
     """One line of JSON."""
-    return json.dumps(as_dictionary(report), separators=(",", ":")) + "\n"
+    return json.dumps(as_dictionary(report, commands), separators=(",", ":")) + "\n"
 
 
-def as_dictionary(report: Report) -> dict[str, Any]:
-    """What the JSON holds: times in seconds, growth in zombies a minute, null for what is not known."""
+def as_dictionary(report: Report, commands: Mapping[int, str]) -> dict[str, Any]:
+    """What the JSON holds: times in seconds, growth in zombies a minute, null for what is not known. commands: command
+    lines by PID.
+    """
     tightest = find_tightest(report.budgets)
     return {
         "schema": SCHEMA,
@@ -32,7 +35,9 @@ def as_dictionary(report: Report) -> dict[str, Any]:
         "zombies": report.count,
         "growth_per_minute": rounded(report.growth),
         "interval_seconds": rounded(report.interval),
-        "groups": [group_as_dictionary(group) for group in report.groups],
+        "causes": report.causes,
+        "groups": [group_as_dictionary(group, commands) for group in report.groups],
+        "groups_left_out": report.left_out,
         "budgets": [{
             "budget": budget.name,
             "scope": budget.scope,
@@ -45,7 +50,7 @@ def as_dictionary(report: Report) -> dict[str, Any]:
     }
 
 
-def group_as_dictionary(group: Group) -> dict[str, Any]:
+def group_as_dictionary(group: Group, commands: Mapping[int, str]) -> dict[str, Any]:
     """A group of zombies; the parent's name and others are null when it is not to be seen."""
     parent = group.parent
     return {
@@ -60,12 +65,12 @@ def group_as_dictionary(group: Group) -> dict[str, Any]:
         "parent": {
             "pid": group.parent_pid,
             "name": parent.process.name if parent else None,
-            "command": parent.command if parent else None,
+            "command": commands.get(group.parent_pid),
             "state": parent.process.state if parent else None,
             "sigchld": parent.status.sigchld if parent else None,
             "container": container_as_dictionary(group.container),
         },
-        "chain": [{"pid": pid, "command": command} for pid, command in group.chain],
+        "chain": [{"pid": process.pid, "command": commands[process.pid]} for process in group.chain],
         "responsible": [process_as_dictionary(process) for process in group.responsible],
     }
 

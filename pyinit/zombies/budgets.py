@@ -1,4 +1,4 @@
-"""Every limit on the number of tasks that binds where zombies are: how much of it is used, how long it will do; pure."""
+"""Every limit on the number of tasks that binds where zombies are: how much is used, how long it will do; pure."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ PID_MAX, THREADS_MAX, CGROUP, NPROC = "pid_max", "threads_max", "cgroup", "nproc
 
 
 class Budget(NamedTuple):
-    """A limit on tasks. `scope` is a cgroup's path or `uid N`, "" for the whole machine; `growth` is in zombies a minute
-    within the scope, None if it is not known.
+    """A limit on tasks. `scope` is a cgroup's path or `uid N`, "" for the whole machine; `growth` is in zombies a
+    minute within the scope, None if it is not known.
     """
 
     name: str

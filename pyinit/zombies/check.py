@@ -6,7 +6,8 @@ import math
 from typing import NamedTuple, Optional
 
 from .budgets import find_tightest
-from .durations import format_duration
+from .verdicts import name_parent
+from .words import format_duration, printable
 from .report import Report
 
 # The plugin API of Nagios and its kin. node-problem-detector knows 0, which is well, and 1, which is not.
@@ -43,8 +44,8 @@ def status_line(report: Report, thresholds: Thresholds) -> str:
     words = [f"{report.count} zombie{'' if report.count == 1 else 's'}"]
     if report.groups:
         group = report.groups[0]
-        words.append(f"{group.zombies.count} of {group.parent.process.name if group.parent else 'PID'} "
-                     f"({group.parent_pid})")
+        # A "|" would begin the figures.
+        words.append(f"{group.zombies.count} of {printable(name_parent(group)).replace('|', '/')}")
     tightest = find_tightest(report.budgets)
     left = tightest.seconds_left if tightest else None
     if tightest and left is not None and left != math.inf:

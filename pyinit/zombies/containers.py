@@ -36,7 +36,7 @@ PAIRS = (
 
 # kubepods-burstable-podUID.slice, where systemd wants "_" for "-", also as the first part of
 # kubepods-...:cri-containerd:ID; /kubepods/burstable/podUID; podman's pods. A static pod's UID is a hash without "-".
-POD = re.compile(rf"(?:kubepods.*-)?pod([0-9a-f]{{8}}(?:[-_]?[0-9a-f]{{4}}){{3}}[-_]?[0-9a-f]{{12}})(?:\.slice.*)?"
+POD = re.compile(rf"(?:.*kubepods.*-)?pod([0-9a-f]{{8}}(?:[-_]?[0-9a-f]{{4}}){{3}}[-_]?[0-9a-f]{{12}})(?:\.slice.*)?"
                  rf"|machine-libpod_pod_({IDENTITY})\.slice")
 PODMAN_POD = (re.compile(r"libpod_parent"), re.compile(f"({IDENTITY})"))
 
@@ -44,7 +44,7 @@ UNIT = re.compile(r".+\.(?:service|scope|socket|mount|swap)")
 
 
 class Container(NamedTuple):
-    """Where a process runs; `runtime` is "" on the bare machine, and "systemd" for a unit of it, which `name` then is."""
+    """Where a process runs; `runtime` is "" on the bare machine, and "systemd" if `name` is a unit of it."""
 
     runtime: str = ""
     name: str = ""

@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable
 
 from .containers import Container
-from .report import CAUSES, Group, Report
-
-# A node with more leaking parents than this has worse to tell; each is two time series.
-MOST_GROUPS = 50
+from .report import Group, Report
 
 Sample = tuple[dict[str, str], float]
 
 
 def format_metrics(report: Report, seconds: float) -> str:
     """Every metric; `seconds` is how long the report took."""
-    causes = Counter({cause: 0 for cause in CAUSES})
-    for group in report.groups:
-        causes[group.cause] += group.zombies.count
-    groups = report.groups[:MOST_GROUPS]
     budgets = [({"budget": budget.name, "scope": budget.scope}, budget) for budget in report.budgets]
     return "".join((
         expose("pyinit_zombies", "Zombies by why they have not been reaped.",
-               (({"cause": cause}, count) for cause, count in causes.items())),
+               (({"cause": cause}, count) for cause, count in report.causes.items())),
         expose("pyinit_zombie_group_zombies", "Zombies of one parent, for the parents with the most.",
-               ((label(group), group.zombies.count) for group in groups)),
+               ((label(group), group.zombies.count) for group in report.groups)),
         expose("pyinit_zombie_group_oldest_seconds", "Time since the oldest zombie of a parent was started.",
-               ((label(group), group.zombies.oldest) for group in groups)),
+               ((label(group), group.zombies.oldest) for group in report.groups)),
         expose("pyinit_pid_budget_used", "Tasks that count against a limit, zombies and threads included.",
                ((labels, budget.used) for labels, budget in budgets)),
         expose("pyinit_pid_budget_limit", "A limit on the number of tasks.",

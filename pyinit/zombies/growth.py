@@ -29,7 +29,7 @@ def growth_per_minute(now: Tally, before: Optional[Tally], seconds: float) -> Op
 
 
 def seconds_left(used: int, limit: int, growth: Optional[float]) -> Optional[float]:
-    """Seconds until `limit` is reached at a growth a minute; infinite if it does not grow; None if that is not known."""
+    """Seconds until `limit` is reached at a growth a minute; infinite if it does not grow, None if not known."""
     if used >= limit:
         return 0.0
     if growth is None:

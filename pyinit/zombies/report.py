@@ -26,8 +26,12 @@ CAUSES = (NOT_WAITING, PARENT_STOPPED, INIT_NOT_REAPING, TRACED, TEARDOWN, THREA
 STOPPED = ("T", "t")
 UNINTERRUPTIBLE = "D"
 
-# How many PIDs of a group are named.
+# How many PIDs of a group, or names, are told.
 NAMED = 10
+
+
+# (parent, cause) to zombies.
+Sorted = dict[tuple[int, str], list[Zombie]]
 
 
 class Group(NamedTuple):
@@ -45,51 +49,64 @@ class Group(NamedTuple):
     growth: Optional[float]
     names: tuple[tuple[str, int], ...]
     pids: tuple[int, ...]
-    chain: tuple[tuple[int, str], ...]
+    chain: tuple[Process, ...]
     responsible: tuple[Process, ...]
 
 
 class Report(NamedTuple):
-    """All that is told of a sample; `interval` is in seconds, None without an earlier one."""
+    """All that is told of a sample; `interval` is in seconds, None without an earlier one. `groups` are those with the
+    most zombies, and `left_out` counts the others; `causes` counts the zombies of all.
+    """
 
     snapshot: Snapshot
     interval: Optional[float]
     growth: Optional[float]
     groups: tuple[Group, ...]
+    left_out: int
+    causes: dict[str, int]
     budgets: tuple[Budget, ...]
 
     @property
     def count(self) -> int:
+        """How many zombies there are."""
         return len(self.snapshot.zombies)
 
 
-def make_report(now: Snapshot, before: Optional[Snapshot], limits: Iterable[Limit]) -> Report:
-    """The report on a sample; with the one before, if there is one, growth is measured and not estimated."""
-    interval = now.clock - before.clock if before else None
-    growth = growth_per_minute(now.tally(), before.tally() if before else None, interval or 0)
-    return Report(now, interval, growth, tuple(group_zombies(now, before)), tuple(list_budgets(now, before, limits)))
-
-
-def group_zombies(now: Snapshot, before: Optional[Snapshot]) -> list[Group]:
-    """The zombies by parent and cause, the largest group first."""
+def make_report(now: Snapshot, before: Optional[Snapshot], limits: Iterable[Limit], most: int = 50) -> Report:
+    """The report on a sample, with `most` groups at most; with the sample before, if there is one, growth is measured
+    and not estimated.
+    """
     dying = find_dying_inits(now)
-    earlier = sort_zombies(before, find_dying_inits(before), set()) if before else None
+    sorted_now = sort_zombies(now, dying, find_reapers(now, before))
+    sorted_before = sort_zombies(before, find_dying_inits(before), set()) if before else None
+    interval = now.clock - before.clock if before else None
+    causes = dict.fromkeys(CAUSES, 0)
+    for (_, cause), zombies in sorted_now.items():
+        causes[cause] += len(zombies)
     groups = []
-    for (parent, cause), zombies in sort_zombies(now, dying, find_reapers(now, before)).items():
-        count_before = None
-        if earlier is not None:
-            causes = CAUSES if cause == REAPED_SLOWLY else (cause,)
-            count_before = Tally(sum(len(earlier.get((parent, each), ())) for each in causes))
+    for (parent, cause), zombies in sorted(sorted_now.items(), key=lambda item: (-len(item[1]), item[0]))[:most]:
         tally = Tally(len(zombies), now.seconds_since(min(zombie.process.start for zombie in zombies)))
-        growth = growth_per_minute(tally, count_before, now.clock - before.clock if before else 0)
+        growth = growth_per_minute(tally, count_before(sorted_before, parent, cause), interval or 0)
         responsible = find_responsible(now, cause, zombies, dying)
         groups.append(make_group(now, parent, cause, zombies, tally, growth, responsible))
-    return sorted(groups, key=lambda group: (-group.zombies.count, group.parent_pid))
+    growth = growth_per_minute(now.tally(), before.tally() if before else None, interval or 0)
+    return Report(now, interval, growth, tuple(groups), len(sorted_now) - len(groups), causes,
+                  tuple(list_budgets(now, before, limits)))
 
 
-def sort_zombies(snapshot: Snapshot, dying: set[int], reapers: set[int]) -> dict[tuple[int, str], list[Zombie]]:
+def count_before(zombies: Optional[Sorted], parent: int, cause: str) -> Optional[Tally]:
+    """How many zombies a group had in the sample before, None without one; of those that are waited for it is not known
+    before that they will be.
+    """
+    if zombies is None:
+        return None
+    causes = CAUSES if cause == REAPED_SLOWLY else (cause,)
+    return Tally(sum(len(zombies.get((parent, each), ())) for each in causes))
+
+
+def sort_zombies(snapshot: Snapshot, dying: set[int], reapers: set[int]) -> Sorted:
     """The zombies by (parent, cause)."""
-    found: dict[tuple[int, str], list[Zombie]] = {}
+    found: Sorted = {}
     for zombie in snapshot.zombies:
         parent = zombie.process.parent
         cause = REAPED_SLOWLY if parent in reapers else find_cause(zombie, snapshot, dying)
@@ -155,6 +172,4 @@ def make_group(snapshot: Snapshot, parent_pid: int, cause: str, zombies: list[Zo
     return Group(cause, parent_pid, parent, find_container(parent.cgroups) if parent else Container(),
                  origins.most_common(1)[0][0], tally, growth, tuple(names.most_common(NAMED)),
                  tuple(sorted(zombie.process.pid for zombie in zombies)[:NAMED]),
-                 tuple((process.pid, snapshot.actors[process.pid].command) for process in snapshot.chain(parent_pid)
-                       if process.pid in snapshot.actors),
-                 responsible)
+                 tuple(snapshot.chain(parent_pid)), responsible)

@@ -19,6 +19,9 @@ PF_EXITING = 0x4
 # signal(7) on x86, ARM and most others.
 SIGCHLD = 17
 
+# Seconds within which a parent that waits has waited, even on a loaded machine.
+MOMENT = 0.1
+
 # capabilities(7): whoever has CAP_SYS_ADMIN (21) or CAP_SYS_RESOURCE (24) may exceed RLIMIT_NPROC, setrlimit(2).
 ABOVE_LIMITS = 1 << 21 | 1 << 24
 
@@ -64,17 +67,16 @@ NOTHING_SPECIAL = Status()
 
 
 class Actor(NamedTuple):
-    """A process that a report names, beside its zombies: a parent, an ancestor, a tracer."""
+    """A process that decides what becomes of zombies: their parent, or PID 1 of a namespace that is torn down."""
 
     process: Process
     status: Status
     cgroups: Cgroups
-    command: str
-    process_limit: Optional[int]
+    process_limit: Optional[int] = None
 
 
 class Zombie(NamedTuple):
-    """A zombie, and what its own files say of it; `threads_exiting` is whether all threads that it leads are exiting."""
+    """A zombie, and what its own files say of it; `threads_exiting` is whether all threads that it led are exiting."""
 
     process: Process
     status: Status
@@ -142,13 +144,13 @@ def take_snapshot(proc: str) -> Snapshot:
     snapshot.pid_max = read_number(f"{proc}/sys/kernel/pid_max")
     snapshot.threads_max = read_number(f"{proc}/sys/kernel/threads-max")
     read_processes(proc, snapshot)
+    leave_out_reaped(proc, snapshot)
     read_zombies(proc, snapshot)
-    named = {pid for zombie in snapshot.zombies for pid in (zombie.process.parent, zombie.status.tracer)}
-    # The init of a PID namespace that is torn down is exiting, and not yet a zombie.
-    named.update(process.pid for process in snapshot.processes.values()
-                 if process.is_exiting and not process.is_zombie)
-    for pid in {process.pid for pid in named for process in snapshot.chain(pid)}:
-        snapshot.actors[pid] = read_actor(proc, snapshot.processes[pid])
+    parents = {zombie.process.parent for zombie in snapshot.zombies}
+    for process in snapshot.processes.values():
+        # PID 1 of a namespace that is torn down is exiting, and not yet a zombie.
+        if process.pid in parents or process.is_exiting and not process.is_zombie:
+            snapshot.actors[process.pid] = read_actor(proc, process)
     return snapshot
 
 
@@ -164,6 +166,16 @@ def read_processes(proc: str, snapshot: Snapshot) -> None:
                 snapshot.unreadable += 1
                 continue
             snapshot.processes[process.pid] = process
+
+
+def leave_out_reaped(proc: str, snapshot: Snapshot) -> None:
+    """Forget the zombies that are gone a moment later: each process that ends is one, until its parent has waited."""
+    zombies = [process.pid for process in snapshot.processes.values() if process.is_zombie]
+    if zombies:
+        time.sleep(MOMENT)
+    for pid in zombies:
+        if not os.path.exists(f"{proc}/{pid}"):
+            del snapshot.processes[pid]
 
 
 def read_zombies(proc: str, snapshot: Snapshot) -> None:
@@ -192,12 +204,17 @@ def are_threads_exiting(tasks: str, leader: int) -> bool:
 
 
 def read_actor(proc: str, process: Process) -> Actor:
-    """What is to be told of a process; where it has vanished or may not be read, what its line says."""
+    """What else there is to know of a process; nothing where it has vanished or may not be read."""
     folder = f"{proc}/{process.pid}"
+    # RLIMIT_NPROC does not bind root, setrlimit(2).
+    limit = parse_process_limit(read_or_nothing(f"{folder}/limits")) if process.uid else None
     return Actor(process, parse_status(read_or_nothing(f"{folder}/status")),
-                 parse_cgroups(read_or_nothing(f"{folder}/cgroup")),
-                 parse_command(read_or_nothing(f"{folder}/cmdline"), process.name),
-                 parse_process_limit(read_or_nothing(f"{folder}/limits")))
+                 parse_cgroups(read_or_nothing(f"{folder}/cgroup")), limit)
+
+
+def read_command(proc: str, process: Process) -> str:
+    """The command line of a process that a report names."""
+    return parse_command(read_or_nothing(f"{proc}/{process.pid}/cmdline"), process.name)
 
 
 def decode(text: bytes) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from .budgets import CGROUP, NPROC, PID_MAX, THREADS_MAX, Budget, find_tightest
-from .durations import format_duration
+from .words import format_duration, printable
 from .report import REAPED_SLOWLY, THREADS_ALIVE, Group, Report
 from .verdicts import explain, name_container
 
@@ -18,6 +18,9 @@ HARMLESS = (THREADS_ALIVE, REAPED_SLOWLY)
 # The beginning of an ID is what people compare; a command line is cut where its program and first arguments are told.
 ID_LENGTH = 12
 COMMAND_LENGTH = 60
+CHAIN_COMMAND_LENGTH = 120
+
+Commands = Mapping[int, str]
 
 RED, YELLOW, BOLD, RESET = "\33[31m", "\33[33m", "\33[1m", "\33[0m"
 
@@ -25,13 +28,14 @@ BUDGET_NAMES = {PID_MAX: "kernel.pid_max", THREADS_MAX: "kernel.threads-max", CG
                 NPROC: "RLIMIT_NPROC"}
 
 
-def format_report(report: Report, width: Optional[int] = None, tree: bool = False, colour: bool = False) -> str:
-    """The report as text; lines are cut or wrapped at `width` if there is one."""
-    lines = [headline(report)]
+def format_report(report: Report, commands: Commands, width: Optional[int] = None, tree: bool = False,
+                  colour: bool = False) -> str:
+    """The report as text; lines are cut or wrapped at `width` if there is one. commands: command lines by PID."""
+    lines = [cut(headline(report), width)]
     if report.groups:
         lines.append("")
         rows = [("ZOMBIES", "GROWTH", "OLDEST", "PARENT", "COMMAND", "CONTAINER")]
-        rows += [row_of(group) for group in report.groups]
+        rows += [row_of(group, commands) for group in report.groups]
         for number, line in enumerate(align(rows, right=(0, 1, 2, 3))):
             if number == 0:
                 lines.append(paint(cut(line, width), BOLD, colour))
@@ -41,13 +45,16 @@ def format_report(report: Report, width: Optional[int] = None, tree: bool = Fals
             lines += [paint(each, YELLOW if group.cause in HARMLESS else RED, colour)
                       for each in wrap(verdict_of(group), width)]
             if tree:
-                lines += [cut(each, width) for each in draw_chain(group)]
+                lines += [cut(each, width) for each in draw_chain(group, commands)]
+    if report.left_out:
+        rest = report.count - sum(group.zombies.count for group in report.groups)
+        lines += wrap(f"{report.left_out} more groups, with {rest} zombies: --top shows more.", width, indent="")
     lines.append("")
     lines += [cut(line, width) for line in format_budgets(report.budgets)]
     lines += ["", *wrap(forecast(report), width, indent="")]
     if report.snapshot.unreadable:
-        lines.append(f"{report.snapshot.unreadable} processes could not be read (hidepid, or no permission): "
-                     "there may be more zombies")
+        lines += wrap(f"{report.snapshot.unreadable} processes could not be read (hidepid, or no permission): "
+                      "there may be more zombies.", width, indent="")
     return "\n".join(lines) + "\n"
 
 
@@ -57,9 +64,9 @@ def headline(report: Report) -> str:
     return f"{zombies} among {len(report.snapshot.processes)} processes"
 
 
-def row_of(group: Group) -> tuple[str, ...]:
+def row_of(group: Group, commands: Commands) -> tuple[str, ...]:
     """A group's line of the table."""
-    command = printable(group.parent.command if group.parent else "?")
+    command = printable(commands.get(group.parent_pid, "?"))
     return (str(group.zombies.count), format_growth(group.growth), format_duration(group.zombies.oldest),
             str(group.parent_pid), shorten(command, COMMAND_LENGTH), name_container(group.container, ID_LENGTH) or "-")
 
@@ -73,9 +80,10 @@ def verdict_of(group: Group) -> str:
     return f"{group.cause}: {printable(explain(group))} ({names}{more}{where})"
 
 
-def draw_chain(group: Group) -> list[str]:
+def draw_chain(group: Group, commands: Commands) -> list[str]:
     """The parent chain from PID 1 down to the zombies, as ps(1) draws a forest."""
-    chain = [f"{pid} {printable(command)}" for pid, command in reversed(group.chain)]
+    chain = [f"{process.pid} {shorten(printable(commands[process.pid]), CHAIN_COMMAND_LENGTH)}"
+             for process in reversed(group.chain)]
     pids = " ".join(map(str, group.pids)) + (" ..." if group.zombies.count > len(group.pids) else "")
     chain.append(f"{group.zombies.count} zombie{'' if group.zombies.count == 1 else 's'}: {pids}")
     return [f"      {' ' * 3 * (depth - 1)}{chr(92) + '_ ' if depth else ''}{each}" if depth else f"      {each}"
@@ -105,8 +113,8 @@ def forecast(report: Report) -> str:
     if tightest.seconds_left is None or tightest.seconds_left == math.inf:
         return f"Zombies do not grow ({source})." if report.count or report.interval is not None else "Nothing to reap."
     where = f" of {printable(tightest.scope)}" if tightest.scope else ""
-    return (f"At {format_growth(tightest.growth)} zombies a minute ({source}) {BUDGET_NAMES[tightest.name]}{where} is "
-            f"used up in {format_duration(tightest.seconds_left)}.")
+    return (f"At {tightest.growth:+.1f} zombies a minute ({source}) {BUDGET_NAMES[tightest.name]}{where} is used up in "
+            f"{format_duration(tightest.seconds_left)}.")
 
 
 def format_growth(growth: Optional[float]) -> str:
@@ -126,11 +134,6 @@ def align(rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.rjust(size) if column in right else cell.ljust(size)
                       for column, (cell, size) in enumerate(zip(row, widths))).rstrip() for row in rows]
-
-
-def printable(text: str) -> str:
-    """Text from a process without what could move the cursor or break a line."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def shorten(text: str, width: int) -> str:

@@ -1,4 +1,4 @@
-"""Durations, as people write and read them; pure."""
+"""Durations as people write and read them, and text that any process may have chosen; pure."""
 
 from __future__ import annotations
 
@@ -32,3 +32,8 @@ def format_duration(seconds: float) -> str:
         if words or count or unit == "s":
             words.append((count, unit))
     return "".join(f"{count}{unit}" for count, unit in words[:2] if count or len(words) == 1)
+
+
+def printable(text: str) -> str:
+    """Text from a process without what could move a cursor or break a line."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -1,0 +1,503 @@
+"""The zombie report without a process: parsing, verdicts, forecasts and forms; recorded /proc trees replayed.
+
+The trees were recorded on Linux 6.18 by record_proc.py. Command lines and cgroups are filled in: those of the kubelet,
+the engines and cgroup v2 as their makers document them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Optional
+
+import pytest
+
+from pyinit.zombies.__main__ import parse_arguments
+from pyinit.zombies.as_json import as_dictionary, format_json
+from pyinit.zombies.budgets import Budget, find_tightest
+from pyinit.zombies.cgroupfs import Limit, read_limits
+from pyinit.zombies.check import CRITICAL, OK, WARNING, Thresholds, judge, status_line
+from pyinit.zombies.containers import Container, find_container, parse_cgroups, parse_path, pids_path
+from pyinit.zombies.exposition import format_metrics
+from pyinit.zombies.growth import Tally, growth_per_minute, seconds_left
+from pyinit.zombies.report import CAUSES, Report, make_report
+from pyinit.zombies.snapshot import (TICKS_PER_SECOND, Actor, Process, Snapshot, Status, Zombie, parse_command,
+                                     parse_process_limit, parse_stat, parse_status, parse_tasks, parse_zombie_status,
+                                     read_command, take_snapshot)
+from pyinit.zombies.table import format_report, headline
+from pyinit.zombies.verdicts import VERDICTS, explain
+from pyinit.zombies.words import format_duration, parse_duration, printable
+
+from support import PYTHON, run
+
+RECORDED = Path(__file__).parent / "recorded"
+ID = "0123456789abcdef" * 4
+UID = "8f2c1f0e-55aa-4b7e-9d0b-0c4b5a0f3d21"
+UID_ = UID.replace("-", "_")
+
+
+@pytest.fixture
+def recorded(tmp_path: Path):
+    """Writes a recorded tree as files, and returns the folder."""
+    def replay(name: str) -> str:
+        for path, content in json.loads((RECORDED / f"{name}.json").read_text()).items():
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).write_bytes(content.encode("latin-1"))
+        return str(tmp_path)
+    return replay
+
+
+# name, cause, zombies, parent's PID and name, container of the parent and of the zombies, words of the verdict
+RECORDINGS = [
+    ("incident", "init-not-reaping", 5, 4, "pause", Container("containerd", "a" * 64, UID),
+     Container("containerd", "b" * 64, UID), "pause (4) is PID 1 of its PID namespace and does not reap them"),
+    ("odd-name", "not-waiting", 3, 16, "a) Z (b\nc", Container("systemd", "worker.service"),
+     Container("systemd", "worker.service"), "a) Z (b\nc (16) is alive and does not wait"),
+    ("traced", "traced", 1, 20, "python3.11", Container("systemd", "session-2.scope"),
+     Container("systemd", "session-2.scope"), "traced by python3.11 (22)"),
+    ("threads-alive", "threads-alive", 1, 2, "python", Container("docker", "d" * 64), Container(), "java (23)"),
+    ("teardown", "teardown", 1, 25, "unshare", Container(), Container(), "java (27) in an uninterruptible sleep (D)"),
+]
+
+
+@pytest.mark.parametrize("name, cause, count, pid, parent, container, origin, words", RECORDINGS)
+def test_recorded_tree(recorded, name: str, cause: str, count: int, pid: int, parent: str, container: Container,
+                       origin: Container, words: str) -> None:
+    folder = recorded(name)
+    report = make_report(take_snapshot(folder), None, [])
+    group, = report.groups
+    assert (group.cause, group.zombies.count) == (cause, count)
+    assert (group.parent_pid, group.parent.process.name) == (pid, parent)
+    assert (group.container, group.origin) == (container, origin)
+    assert words in explain(group)
+    assert group.chain[0].pid == pid and read_command(folder, group.chain[-1]) == "/sbin/init"
+    # Every form takes it, and no line is broken by a name.
+    commands = {each.pid: read_command(folder, each) for each in group.chain}
+    json.loads(format_json(report, commands))
+    assert f'parent_pid="{pid}"' in format_metrics(report, 0)
+    text = format_report(report, commands, tree=True)
+    assert str(count) in text and all(line.isprintable() for line in text.split("\n"))
+
+
+def test_incident_as_people_read_it(recorded) -> None:
+    result = run([PYTHON, "-m", "pyinit.zombies", "--tree", "--proc", recorded("incident")])
+    assert (result.code, result.err) == (0, b"")
+    text = result.out.decode()
+    assert text.splitlines()[0] == "5 zombies among 10 processes"
+    assert "containerd aaaaaaaaaaaa pod 8f2c1f0e-55a" in text
+    assert "(rabbitmqctl 5, from containerd bbbbbbbbbbbb pod 8f2c1f0e-55a)" in text
+    assert ("      1 /sbin/init\n      \\_ 2 /usr/bin/sh\n         \\_ 3 /usr/bin/unshare\n            \\_ 4 /pause\n"
+            "               \\_ 5 zombies: 7 9 11 13 15\n") in text
+
+
+@pytest.mark.parametrize("line, expected", [
+    (b"7 (sh) Z 1 7 7 0 -1 4227148 61 0 0 0 0 0 0 0 20 0 1 0 1166494 0 0 184",
+     Process(7, 1, "sh", "Z", 4227148, 1, 1166494, 0)),
+    (b"8 (a) R 9 (b\nc) S 3 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 12 0 99 0",
+     Process(8, 3, "a) R 9 (b\nc", "S", 0, 12, 99, 0)),
+    (b"9 (\xff) S 0 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 99 0", Process(9, 0, "\\xff", "S", 4, 1, 99, 0)),
+    (b"9 () S 0 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 99 0", Process(9, 0, "", "S", 4, 1, 99, 0)),
+])
+def test_parse_stat(line: bytes, expected: Process) -> None:
+    assert parse_stat(line, 0) == expected
+
+
+@pytest.mark.parametrize("line", [b"", b"7 (sh", b"7 (sh) Z 1", b"no number (sh) Z 1 7 7 0 -1 4227148 61 0 0"])
+def test_parse_stat_of_no_line(line: bytes) -> None:
+    with pytest.raises((ValueError, IndexError)):
+        parse_stat(line, 0)
+
+
+@pytest.mark.parametrize("text, expected", [
+    (b"Name:\tx\nTracerPid:\t0\nNSpid:\t77\t1\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\nCapEff:\t0\n", Status(is_init=True)),
+    (b"Name:\tx\nTracerPid:\t12\nNSpid:\t77\t11\nSigBlk:\t0\nSigIgn:\t10000\nCapEff:\t0\n",
+     Status(12, sigchld="ignored")),
+    (b"Name:\tx\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0000000000010002\n", Status(sigchld="caught")),
+    (b"Name:\tx\nSigBlk:\t0000000000010000\nSigCgt:\t0000000000010002\n", Status(sigchld="blocked")),
+    (b"Name:\tx\nCapEff:\t0000000001000000\n", Status(above_limits=True)),
+    (b"Name:\tx\nCapEff:\t0000000000200000\n", Status(above_limits=True)),
+    (b"Name:\tx\\nNSpid:\\t1\nNSpid:\t5\n", Status()),
+    (b"Name:\tx\nPid:\t1\n", Status(is_init=True)),  # before Linux 4.1
+    (b"", Status()),
+])
+def test_parse_status(text: bytes, expected: Status) -> None:
+    assert parse_status(text) == expected
+    assert parse_zombie_status(text) == Status(expected.tracer, expected.is_init)
+
+
+def test_parse_the_rest() -> None:
+    assert parse_command(b"/bin/sh\0-c\0a b\0", "sh") == "/bin/sh -c a b"
+    assert parse_command(b"", "kthreadd") == "[kthreadd]"
+    limits = (b"Limit                     Soft Limit           Hard Limit           Units     \n"
+              b"Max processes             %-20s 96365                processes \n")
+    assert parse_process_limit(limits % b"30") == 30
+    assert parse_process_limit(limits % b"unlimited") is None
+    assert parse_process_limit(b"") is None
+    assert parse_tasks(b"0.20 0.18 0.12 1/823 11206\n") == 823
+
+
+# As Kubernetes, containerd, CRI-O, Docker, podman, LXC and systemd name their cgroups, with both cgroup drivers.
+PATHS = [
+    ("/", Container()),
+    ("/init.scope", Container("systemd", "init.scope")),
+    ("/system.slice/rabbitmq-server.service", Container("systemd", "rabbitmq-server.service")),
+    ("/user.slice/user-1000.slice/session-2.scope", Container("systemd", "session-2.scope")),
+    (f"/system.slice/docker-{ID}.scope", Container("docker", ID)),
+    (f"/docker/{ID}", Container("docker", ID)),
+    (f"/docker/{ID}/init", Container("docker", ID)),
+    (f"/kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{UID_}.slice/cri-containerd-{ID}.scope",
+     Container("containerd", ID, UID)),
+    (f"/kubepods.slice/kubepods-pod{UID_}.slice/crio-{ID}.scope", Container("cri-o", ID, UID)),
+    (f"/kubepods.slice/kubepods-pod{UID_}.slice/crio-{ID}.scope/container", Container("cri-o", ID, UID)),
+    (f"/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{UID_}.slice/docker-{ID}.scope",
+     Container("docker", ID, UID)),
+    (f"/kubepods/burstable/pod{UID}/{ID}", Container("cri", ID, UID)),
+    (f"/kubepods/pod{UID}", Container("cri", "", UID)),
+    (f"/kubepods/besteffort/pod{ID[:32]}/{ID}", Container("cri", ID, ID[:32])),  # a static pod
+    (f"/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod{UID_}.slice/cri-containerd-{ID}.scope",
+     Container("containerd", ID, UID)),
+    (f"/system.slice/containerd.service/kubepods-burstable-pod{UID_}.slice:cri-containerd:{ID}",
+     Container("containerd", ID, UID)),
+    (f"/machine.slice/libpod-{ID}.scope", Container("podman", ID)),
+    (f"/machine.slice/libpod-{ID}.scope/container", Container("podman", ID)),
+    (f"/machine.slice/machine-libpod_pod_{ID}.slice/libpod-{'f' * 64}.scope", Container("podman", "f" * 64, ID)),
+    (f"/libpod_parent/{ID}/libpod-{'f' * 64}", Container("podman", "f" * 64, ID)),
+    (f"/libpod_parent/libpod-{ID}", Container("podman", ID)),
+    (f"/machine.slice/libpod-conmon-{ID}.scope", Container("systemd", f"libpod-conmon-{ID}.scope")),
+    (f"/default/{ID}", Container("containerd", ID)),
+    ("/default/redis", Container("containerd", "redis")),
+    ("/k8s.io/redis", Container("containerd", "redis")),
+    (f"/system.slice/nerdctl-{ID}.scope", Container("containerd", ID)),
+    ("/lxc/web1", Container("lxc", "web1")),
+    ("/lxc.payload.web1/system.slice/nginx.service", Container("lxc", "web1")),
+    ("/machine.slice/systemd-nspawn@web1.service/payload", Container("nspawn", "web1")),
+    (f"/ecs/0123/{ID}", Container("unknown", ID)),
+    # As a container sees another: the root is its own cgroup.
+    (f"/../../kubepods-burstable-pod{UID_}.slice/cri-containerd-{ID}.scope", Container("containerd", ID, UID)),
+    (f"/../{ID}", Container("unknown", ID)),
+    # A node that is a container itself: the innermost counts.
+    (f"/docker/{ID}/kubepods.slice/kubepods-pod{UID_}.slice/cri-containerd-{'f' * 64}.scope",
+     Container("containerd", "f" * 64, UID)),
+]
+
+
+@pytest.mark.parametrize("path, expected", PATHS)
+def test_parse_path(path: str, expected: Container) -> None:
+    assert parse_path(path) == expected
+
+
+@pytest.mark.parametrize("text, container, path", [
+    (b"0::/init.scope\n", Container("systemd", "init.scope"), ("/init.scope", False)),
+    (f"0::/system.slice/docker-{ID}.scope (deleted)\n".encode(), Container("docker", ID),
+     (f"/system.slice/docker-{ID}.scope", False)),
+    (f"12:pids:/docker/{ID}\n11:cpu,cpuacct:/docker/{ID}\n1:name=systemd:/docker/{ID}\n0::/system.slice/x.service\n"
+     .encode(), Container("docker", ID), (f"/docker/{ID}", True)),
+    (b"5:memory,pids:/a\n0::/\n", Container(), ("/a", True)),
+    (b"", Container(), ("/", False)),
+])
+def test_cgroups(text: bytes, container: Container, path: tuple[str, bool]) -> None:
+    cgroups = parse_cgroups(text)
+    assert (find_container(cgroups), pids_path(cgroups)) == (container, path)
+
+
+def cgroup(base: Path, path: str, limit: str, used: int) -> None:
+    """A folder of the cgroup file system."""
+    (base / path).mkdir(parents=True, exist_ok=True)
+    (base / path / "pids.max").write_text(f"{limit}\n")
+    (base / path / "pids.current").write_text(f"{used}\n")
+
+
+def test_limits_up_the_tree(tmp_path: Path) -> None:
+    (tmp_path / "kubepods").mkdir()
+    cgroup(tmp_path, "kubepods/pod1", "100", 40)
+    cgroup(tmp_path, "kubepods/pod1/a", "max", 30)
+    cgroup(tmp_path, "kubepods/pod1/b", "20", 10)
+    cgroup(tmp_path, "kubepods/pod2", "50", 1)
+    cgroup(tmp_path / "pids", "old", "60", 6)
+    paths = [("/kubepods/pod1/a", False), ("/kubepods/pod1/b", False), ("/old", True), ("/gone", False)]
+    assert read_limits(str(tmp_path), paths) == [
+        Limit("/kubepods/pod1", 40, 100, frozenset({"/kubepods/pod1/a", "/kubepods/pod1/b"})),
+        Limit("/kubepods/pod1/b", 10, 20, frozenset({"/kubepods/pod1/b"})),
+        Limit("/old", 6, 60, frozenset({"/old"})),
+    ]
+
+
+def test_limits_seen_from_a_cgroup_namespace(tmp_path: Path) -> None:
+    cgroup(tmp_path, "kubepods/pod1/a", "10", 1)
+    cgroup(tmp_path, "kubepods/pod2/a", "10", 2)
+    cgroup(tmp_path, "kubepods/pod2/b", "10", 3)
+    assert [limit.used for limit in read_limits(str(tmp_path), [("/../../pod2/b", False)])] == [3]
+    assert [limit.used for limit in read_limits(str(tmp_path), [("/../../kubepods/pod2/a", False)])] == [2]
+    assert read_limits(str(tmp_path), [("/../a", False)]) == []  # there are two
+
+
+def test_limits_where_the_own_cgroup_is_mounted_as_the_root(tmp_path: Path) -> None:
+    cgroup(tmp_path, ".", "10", 4)
+    assert read_limits(str(tmp_path), [("/docker/0123", False)]) == [Limit("/", 4, 10, frozenset({"/docker/0123"}))]
+
+
+@pytest.mark.parametrize("now, before, seconds, expected", [
+    (Tally(30, 900), Tally(20, 840), 60, 10),
+    (Tally(30, 900), Tally(36, 840), 60, -6),
+    (Tally(30, 900), Tally(), 10, 180),
+    (Tally(), Tally(), 60, 0),
+    (Tally(5, 10), Tally(5, 10), 0, None),
+    (Tally(), None, 0, 0),
+    (Tally(297, 2970), None, 0, 6),
+    (Tally(1, 86400), None, 0, None),   # one says nothing
+    (Tally(90, 2), None, 0, None),      # they may be about to be reaped
+])
+def test_growth(now: Tally, before: Optional[Tally], seconds: float, expected: Optional[float]) -> None:
+    assert growth_per_minute(now, before, seconds) == expected
+
+
+@pytest.mark.parametrize("used, limit, growth, expected", [
+    (28_000, 32_768, 6, 47_680), (100, 200, 0, math.inf), (100, 200, -3, math.inf), (100, 200, None, None),
+    (200, 200, None, 0), (201, 200, 0, 0),
+])
+def test_seconds_left(used: int, limit: int, growth: Optional[float], expected: Optional[float]) -> None:
+    assert seconds_left(used, limit, growth) == expected
+
+
+def test_tightest_budget() -> None:
+    soon, late = Budget("cgroup", "/a", 10, 20, 1.0), Budget("pid_max", "", 10, 1000, 1.0)
+    full, unknown = Budget("nproc", "uid 1", 90, 100, 0.0), Budget("nproc", "uid 2", 99, 100, None)
+    assert find_tightest([late, soon, full, unknown]) is soon
+    assert find_tightest([late._replace(growth=0.0), full]) is full
+    assert find_tightest([full, unknown]) is unknown
+    assert find_tightest([]) is None
+
+
+@pytest.mark.parametrize("text, seconds", [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("1h30m", 5400),
+                                           ("2d", 172800), ("1d1s", 86401), ("0", 0)])
+def test_parse_duration(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "m", "1x", "30m1h", "-1", "1e3", "inf", "nan", "1 h", "1h30", "²"])
+def test_parse_no_duration(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize("seconds, text", [
+    (0, "0s"), (0.4, "0s"), (59, "59s"), (59.9, "1m"), (61, "1m1s"), (3600, "1h"), (3661, "1h1m"), (90000, "1d1h"),
+    (86405, "1d"), (1e12, "over 1000 years"),
+])
+def test_format_duration(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text
+
+
+def process(pid: int, parent: int, name: str = "sh", state: str = "S", **more) -> Process:
+    """A process of user 0, 1,000 s old when the snapshot below is taken."""
+    return Process(**{"pid": pid, "parent": parent, "name": name, "state": state, "flags": 0, "threads": 1, "start": 0,
+                      "uid": 0, **more})
+
+
+def snapshot(processes: list[Process], clock: float = 1000, status: dict[int, Status] = {}, **more) -> Snapshot:
+    """A snapshot of these, as take_snapshot() makes it."""
+    told = Snapshot(clock, 1.8e9 + clock, clock, {each.pid: each for each in processes}, **more)
+    told.zombies = [Zombie(each, status.get(each.pid, Status()), ()) for each in processes if each.is_zombie]
+    told.actors = {each.pid: Actor(each, status.get(each.pid, Status()), ())
+                   for each in processes if not each.is_zombie}
+    return told
+
+
+INIT, APP = process(1, 0, "init"), process(10, 1, "app")
+PAUSE = process(20, 1, "pause")
+
+
+def zombies(parent: int, *pids: int, **more) -> list[Process]:
+    return [process(pid, parent, state="Z", **more) for pid in pids]
+
+
+COMMANDS = {1: "/sbin/init", 10: "/bin/app --serve"}
+
+
+def causes(now: Snapshot, before: Optional[Snapshot] = None) -> dict[int, str]:
+    """The cause of each parent's zombies."""
+    return {group.parent_pid: group.cause for group in make_report(now, before, []).groups}
+
+
+@pytest.mark.parametrize("processes, status, expected", [
+    ([INIT, APP, *zombies(10, 11)], {}, {10: "not-waiting"}),
+    ([INIT, *zombies(1, 11)], {1: Status(is_init=True)}, {1: "init-not-reaping"}),
+    ([INIT, PAUSE, *zombies(20, 21)], {20: Status(is_init=True)}, {20: "init-not-reaping"}),
+    ([INIT, APP._replace(state="T"), *zombies(10, 11)], {}, {10: "parent-stopped"}),
+    ([INIT, APP._replace(state="t"), *zombies(10, 11)], {}, {10: "parent-stopped"}),
+    ([INIT, APP, *zombies(10, 11)], {11: Status(tracer=99)}, {10: "traced"}),
+    ([INIT, APP, *zombies(10, 11, threads=3)], {}, {10: "threads-alive"}),
+    # PID 1 of a namespace exits: whatever is below it is in the teardown.
+    ([INIT, PAUSE._replace(flags=4), *zombies(20, 21)], {20: Status(is_init=True)}, {20: "teardown"}),
+    ([INIT, PAUSE._replace(flags=4), process(22, 20, state="D"), *zombies(22, 23)], {20: Status(is_init=True)},
+     {22: "teardown"}),
+    # Any other process that exits is no such thing.
+    ([INIT, APP._replace(flags=4), *zombies(10, 11)], {}, {10: "not-waiting"}),
+    # Its parent is not to be seen, or outside.
+    ([INIT, *zombies(77, 11)], {}, {77: "not-waiting"}),
+    ([INIT, *zombies(0, 11)], {}, {0: "not-waiting"}),
+    # A loop of parents cannot be, but may be read while PIDs are used again.
+    ([process(10, 12), process(12, 10), *zombies(10, 11)], {}, {10: "not-waiting"}),
+])
+def test_cause(processes: list[Process], status: dict[int, Status], expected: dict[int, str]) -> None:
+    now = snapshot(processes, status=status)
+    assert causes(now) == expected
+    for group in make_report(now, None, []).groups:
+        assert "\n" not in explain(group) and explain(group)[0].isalpha()
+
+
+def test_every_cause_has_a_verdict() -> None:
+    assert VERDICTS.keys() == set(CAUSES)
+
+
+def test_reaped_slowly_are_those_whose_siblings_have_gone() -> None:
+    before = snapshot([INIT, APP, *zombies(10, 11, 12)], clock=990)
+    assert causes(snapshot([INIT, APP, *zombies(10, 13)]), before) == {10: "reaped-slowly"}
+    # The same PID once more, another process.
+    assert causes(snapshot([INIT, APP, *zombies(10, 11, start=5)]), before) == {10: "reaped-slowly"}
+    assert causes(snapshot([INIT, APP, *zombies(10, 12, 13)]), before) == {10: "not-waiting"}
+    # A leak that has just begun: none has gone.
+    assert causes(snapshot([INIT, APP, *zombies(10, 13)]), snapshot([INIT, APP], clock=990)) == {10: "not-waiting"}
+
+
+def test_growth_of_a_group() -> None:
+    before = snapshot([INIT, APP, PAUSE, *zombies(10, 11), *zombies(20, 21)], clock=970)
+    now = snapshot([INIT, APP, PAUSE, *zombies(10, 11, 12, 13), *zombies(20, 21)])
+    report = make_report(now, before, [])
+    assert [(group.parent_pid, group.growth) for group in report.groups] == [(10, 4.0), (20, 0.0)]
+    assert (report.growth, report.interval) == (4.0, 30.0)
+
+
+INCIDENT = [INIT, APP, *zombies(10, *range(100, 400))]
+
+
+def incident(**more) -> Report:
+    """300 zombies in 1,000 s, 18 a minute."""
+    return make_report(snapshot(INCIDENT, **{"tasks": 30_000, "pid_max": 32_768, "threads_max": 100_000, **more}), None,
+                       [Limit("/kubepods", 310, 400, frozenset({"/"}))])
+
+
+def test_budgets() -> None:
+    report = incident()
+    assert [(budget.name, budget.scope, budget.used, budget.limit) for budget in report.budgets] == [
+        ("pid_max", "", 30_000, 32_768), ("threads_max", "", 30_000, 100_000), ("cgroup", "/kubepods", 310, 400)]
+    assert {round(budget.growth, 6) for budget in report.budgets} == {18.0}
+    assert find_tightest(report.budgets).seconds_left == pytest.approx(300)
+
+
+def test_budget_of_a_user() -> None:
+    app = APP._replace(uid=1000, threads=5)
+    now = snapshot([INIT, app, *zombies(10, 11, 12, uid=1000)])
+    now.actors[10] = now.actors[10]._replace(process=app, process_limit=50)
+    assert [budget[:4] for budget in make_report(now, None, []).budgets] == [("nproc", "uid 1000", 7, 50)]
+    # It does not bind who may exceed it.
+    now.actors[10] = now.actors[10]._replace(status=Status(above_limits=True))
+    assert make_report(now, None, []).budgets == ()
+
+
+@pytest.mark.parametrize("thresholds, expected", [
+    (Thresholds(), OK), (Thresholds(warn=301), OK), (Thresholds(warn=300), WARNING),
+    (Thresholds(warn=300, critical=301), WARNING), (Thresholds(warn=1, critical=300), CRITICAL),
+    (Thresholds(warn_time=299), OK), (Thresholds(warn_time=301), WARNING),
+    (Thresholds(warn_time=600, critical_time=301), CRITICAL), (Thresholds(critical_time=301), CRITICAL),
+])
+def test_judge(thresholds: Thresholds, expected: int) -> None:
+    assert judge(incident(), thresholds) == expected
+
+
+def test_nothing_grows_nothing_is_judged() -> None:
+    calm = make_report(snapshot([INIT, APP], tasks=5, pid_max=10), None, [])
+    assert judge(calm, Thresholds(warn=1, critical=1, warn_time=1e9, critical_time=1e9)) == OK
+
+
+def test_status_line() -> None:
+    assert status_line(incident(), Thresholds(warn=100, critical=1000, warn_time=600)) == (
+        "ZOMBIES WARNING: 300 zombies, 300 of app (10), cgroup used up in 5m | "
+        "zombies=300;100;1000;0 time_left=300s;600:;;0")
+    calm = make_report(snapshot([INIT]), None, [])
+    assert status_line(calm, Thresholds(warn=1)) == "ZOMBIES OK: 0 zombies | zombies=0;1;;0"
+
+
+def test_status_line_stays_one() -> None:
+    named = make_report(snapshot([INIT, APP._replace(name="a\nb|c\x1b"), *zombies(10, 11)]), None, [])
+    line = status_line(named, Thresholds(warn=1))
+    assert line.isprintable() and line.count("|") == 1
+
+
+def test_metrics() -> None:
+    lines = format_metrics(incident(), 0.25).splitlines()
+    assert 'pyinit_zombies{cause="not-waiting"} 300' in lines
+    assert [line for line in lines if line.startswith('pyinit_zombies{cause="traced"}')] == [
+        'pyinit_zombies{cause="traced"} 0']
+    labels = 'parent_pid="10",parent="app",cause="not-waiting",runtime="",container="",pod=""'
+    assert f"pyinit_zombie_group_zombies{{{labels}}} 300" in lines
+    assert 'pyinit_pid_budget_exhausted_seconds{budget="cgroup",scope="/kubepods"} 300.0' in lines
+    assert "pyinit_zombie_report_duration_seconds 0.25" in lines
+    names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
+    assert len(names) == len(set(names)) == 10
+    # What does not grow is never used up; what is not known is not told.
+    calm = format_metrics(make_report(snapshot([INIT], tasks=5, pid_max=10), None, []), 0)
+    assert 'pyinit_pid_budget_exhausted_seconds{budget="pid_max",scope=""} +Inf' in calm
+    young = format_metrics(make_report(snapshot([INIT, *zombies(1, 2, 3)], clock=1, tasks=5, pid_max=10), None, []), 0)
+    assert "exhausted" not in young
+
+
+def test_groups_that_are_left_out_are_counted() -> None:
+    parents = [process(pid, 1) for pid in range(1000, 1060)]
+    many = snapshot([INIT, *parents, *(child for each in parents for child in zombies(each.pid, each.pid + 5000))])
+    report = make_report(many, None, [], most=7)
+    assert [group.parent_pid for group in report.groups] == list(range(1000, 1007))
+    text = format_metrics(report, 0)
+    assert text.count("\npyinit_zombie_group_zombies{") == 7
+    assert 'pyinit_zombies{cause="not-waiting"} 60' in text
+    commands = dict.fromkeys(many.processes, "sh")
+    assert "\n53 more groups, with 53 zombies: --top shows more.\n" in format_report(report, commands)
+    assert as_dictionary(report, commands)["groups_left_out"] == 53
+
+
+def test_json() -> None:
+    told = as_dictionary(incident(), COMMANDS)
+    assert told == json.loads(format_json(incident(), COMMANDS))
+    assert (told["schema"], told["zombies"], told["growth_per_minute"], told["interval_seconds"]) == (1, 300, 18, None)
+    group, = told["groups"]
+    assert (group["cause"], group["parent"]["name"], len(group["pids"])) == ("not-waiting", "app", 10)
+    assert [budget["budget"] for budget in told["budgets"] if budget["tightest"]] == ["cgroup"]
+    calm = as_dictionary(make_report(snapshot([INIT], tasks=5, pid_max=10), None, []), COMMANDS)
+    assert (calm["budgets"][0]["growth_per_minute"], calm["budgets"][0]["seconds_left"]) == (0, None)
+
+
+def test_table() -> None:
+    text = format_report(incident(), COMMANDS)
+    assert "300  +18/min  16m40s      10  /bin/app --serve" in text
+    assert "*  pids.max" in text
+    assert text.endswith("At +18.0 zombies a minute (the mean since the oldest zombie was started; --watch measures "
+                         "it) pids.max of /kubepods is used up in 5m.\n")
+    assert "\x1b" not in text and "\x1b[31m" in format_report(incident(), COMMANDS, colour=True)
+
+
+@pytest.mark.parametrize("width", [20, 40, 80, 200])
+def test_table_keeps_to_the_width(width: int) -> None:
+    for line in format_report(incident(), COMMANDS, width, tree=True).splitlines():
+        assert len(line) <= width
+
+
+def test_hidden_processes_are_told() -> None:
+    report = make_report(snapshot([INIT], unreadable=3), None, [])
+    assert headline(report) == "no zombies among 1 processes"
+    assert "3 processes could not be read" in format_report(report, {})
+
+
+def test_printable() -> None:
+    assert printable("a\nb\x1b[31m é\u202e") == "a\\nb\\x1b[31m é\\u202e"
+
+
+def test_ticks() -> None:
+    told = Snapshot(0, 0, 100.0)
+    assert told.seconds_since(40 * TICKS_PER_SECOND) == 60
+    assert told.seconds_since(400 * TICKS_PER_SECOND) == 0
+
+
+def test_arguments() -> None:
+    told = parse_arguments(["--warn", "5", "--critical-time", "6h", "--watch", "1m", "--samples", "3", "--json"])
+    assert (told.warn, told.critical_time, told.watch, told.samples, told.json) == (5, 21600, 60, 3, True)
