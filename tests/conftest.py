@@ -144,9 +144,15 @@ def needs_containerd(session_lab: Lab) -> None:
         pytest.skip(reason)
 
 
-# Each image that is to be a node's pause, by its fixture.
+# Each image that is to be a pause, by its fixture.
 @pytest.fixture(scope="session", params=["pause_image"])
-def node(request: pytest.FixtureRequest, needs_containerd: None, session_lab: Lab) -> Iterator[cri.Containerd]:
+def each_pause(request: pytest.FixtureRequest) -> str:
+    """The image of each pause."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def node(needs_containerd: None, session_lab: Lab, each_pause: str) -> Iterator[cri.Containerd]:
     """A containerd with each of the pauses."""
-    with cri.Containerd(session_lab, request.getfixturevalue(request.param), BASE) as containerd:
+    with cri.Containerd(session_lab, each_pause, BASE) as containerd:
         yield containerd
