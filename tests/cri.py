@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -232,28 +233,26 @@ class Containerd:
     def __init__(self, lab: Lab, pause: str, *images: str) -> None:
         """`pause` is the image that each pod's sandbox is made from; it and `images` are copied from the lab."""
         self.lab = lab
-        self.images = [pause, *images]
+        self.pause = pause
+        self.images = images
         CACHE.mkdir(parents=True, exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix="cri-", dir=CACHE))
-        self.sandbox_image = f"{pause}:latest"
         self.cgroup = f"/pyinit-{self.folder.name}"
         self.log = open(self.folder / "log", "w+b")
-        snapshotter = "native" if storage_driver(self.folder) == "vfs" else "overlayfs"
-        config = self.folder / "config.toml"
-        config.write_text(CONFIG.format(folder=self.folder, sandbox_image=self.sandbox_image, snapshotter=snapshotter,
-                                        runtime=find_runtime()))
+        self.configure()
         # /run is containerd's own: shims keep their sockets in /run/containerd, whatever the configuration says. PID 1
-        # is pyinit: it adopts the shims, which containerd leaves on purpose.
+        # is pyinit: it adopts the shims, which containerd leaves on purpose. When containerd ends it is started again,
+        # as a service manager does.
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c",
              'mount -t tmpfs run /run && exec "$@"', "sh", sys.executable, "-m", "pyinit", "--",
-             "containerd", "--config", config],
+             "sh", "-c", "for start in 1 2 3; do containerd --config $0; done", self.folder / "config.toml"],
             cwd=ROOT, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, start_new_session=True)
 
     def __enter__(self) -> Containerd:
         try:
             wait_until(self.is_ready, "containerd to answer")
-            for image in self.images:
+            for image in (self.pause, *self.images):
                 self.import_image(image)
         except BaseException:
             self.__exit__()
@@ -266,6 +265,27 @@ class Containerd:
         self.log.close()
         wait_until(self.remove_cgroups, "the containers' cgroups to be empty")
         shutil.rmtree(self.folder)
+
+    def configure(self) -> None:
+        """Write the configuration."""
+        snapshotter = "native" if storage_driver(self.folder) == "vfs" else "overlayfs"
+        (self.folder / "config.toml").write_text(
+            CONFIG.format(folder=self.folder, sandbox_image=f"{self.pause}:latest", snapshotter=snapshotter,
+                          runtime=find_runtime()))
+
+    def change_pause(self, image: str) -> None:
+        """Have another pause for every new pod, as docs/pause.md says: import, configure, restart."""
+        self.import_image(image)
+        self.pause = image
+        self.configure()
+        before = self.daemon()
+        os.kill(before, signal.SIGTERM)
+        wait_until(lambda: self.daemon() not in (None, before) and self.is_ready(), "containerd to answer again")
+
+    def daemon(self) -> int | None:
+        """The PID of containerd itself as seen from here, None if there is none."""
+        return next((pid for pid in process_ids()
+                     if read_status(pid).get("Name") == "containerd" and self.is_ancestor_of(pid)), None)
 
     def is_ready(self) -> bool:
         """Whether it answers; raises AssertionError if it has ended."""

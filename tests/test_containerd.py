@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,13 +26,6 @@ COUNT = 20
 SLEEP = {"name": "web", "image": BASE, "command": ["sleep", "infinity"]}
 SHARED = {"metadata": {"name": "shop"}, "spec": {"shareProcessNamespace": True, "containers": [SLEEP]}}
 NOT_SHARED = {"metadata": {"name": "shop"}, "spec": {"containers": [SLEEP]}}
-
-
-@pytest.fixture(scope="module")
-def node_without_reaper(needs_containerd: None, session_lab: Lab, sleep_image: str) -> Iterator[Containerd]:
-    """A containerd whose pause does not reap: the tests of the reaping must fail with it."""
-    with Containerd(session_lab, sleep_image, BASE) as containerd:
-        yield containerd
 
 
 def start_pod(node: Containerd, manifest: dict) -> tuple[Pod, str]:
@@ -78,7 +70,7 @@ def test_message_with_unknown_fields_and_without_known_ones() -> None:
 
 def test_image_says_who_it_runs_as(node: Containerd) -> None:
     images = {tag: image for image in node.call("ListImages")["images"] for tag in image["repo_tags"]}
-    assert images[node.sandbox_image]["uid"] == {"value": 65535}
+    assert images[f"{node.pause}:latest"]["uid"] == {"value": 65535}
 
 
 def test_pause_has_no_privilege(node: Containerd) -> None:
@@ -104,12 +96,25 @@ def test_pod_reaps_what_probes_leave(node: Containerd) -> None:
         wait_for_children(pod.pause(), 0)
 
 
-def test_pod_without_a_reaper_keeps_what_probes_leave(node_without_reaper: Containerd) -> None:
-    pod, container = start_pod(node_without_reaper, SHARED)
-    with pod:
-        for _ in range(COUNT):
-            assert pod.probe(container, orphans(1))["exit_code"] == 0
-        wait_until(lambda: len(zombies_of(pod.pause())) == COUNT, f"{COUNT} zombies")
+def test_change_of_the_pause(needs_containerd: None, session_lab: Lab, sleep_image: str, each_pause: str) -> None:
+    """A pod that runs keeps what it has, and each new one has the new pause; and back. The old one does not reap, so
+    this shows as well that the tests of the reaping can fail.
+    """
+    with Containerd(session_lab, sleep_image, BASE) as node:
+        before, container = start_pod(node, SHARED)
+        old = before.pause()
+        node.change_pause(each_pause)
+        assert (before.state(), before.pause()) == (READY, old)
+        assert before.probe(container, orphans(COUNT))["stdout"] == b"adopted by 1\n"
+        wait_until(lambda: len(zombies_of(old)) == COUNT, f"{COUNT} zombies")
+        after, container = start_pod(node, SHARED)
+        assert after.probe(container, orphans(COUNT))["stdout"] == b"adopted by 1\n"
+        wait_for_children(after.pause(), 0)
+        new = after.pause()
+        node.change_pause(sleep_image)
+        assert (after.state(), after.pause(), len(zombies_of(old))) == (READY, new, COUNT)
+        again, _ = start_pod(node, SHARED)
+        assert read_status(again.pause())["Name"] == "sleep"
 
 
 def test_pause_does_nothing_for_a_pod_that_does_not_share(node: Containerd) -> None:
