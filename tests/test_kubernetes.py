@@ -291,6 +291,8 @@ def test_pod_under_containerd(node: Containerd, pod: dict) -> None:
         wait_until(lambda: not children_of(pause), "all that the probes left to be reaped")
         user = str(pod["spec"]["securityContext"]["runAsUser"])
         assert sandbox.probe(web, ["id", "-u"])["stdout"].decode().strip() == user
+        status = read_status(pause)
+        assert (status["Uid"].split(), status["NoNewPrivs"], status["Seccomp"]) == ([user] * 4, "1", "2")
 
 
 def documented(name: str, begin: str) -> list[list[str]]:
