@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from support import process_ids, wait_until
+from support import children_of, is_blocked, process_ids, wait_until, zombies_of
 
 # Where the base image's tarball is kept between runs: to make it takes 20 s and a mirror.
 CACHE = Path(os.environ.get("PYINIT_TEST_CACHE") or Path.home() / ".cache" / "pyinit-tests")
@@ -281,3 +282,18 @@ def read_cmdline(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def wait_for_children(pid: int, count: int) -> None:
+    """Wait until a process has so many children, zombies as well."""
+    wait_until(lambda: len(children_of(pid)) == count, f"{pid} to have {count} children, not {len(children_of(pid))}")
+
+
+def wait_for_zombies(pid: int, count: int) -> None:
+    """Wait until a process has so many zombies: what shows that a test of the reaping can fail."""
+    wait_until(lambda: len(zombies_of(pid)) == count, f"{pid} to have {count} zombies")
+
+
+def wait_for_mask(pid: int) -> None:
+    """Wait until the pause has set its mask: a signal that comes earlier is lost, pid_namespaces(7)."""
+    wait_until(lambda: is_blocked(pid, signal.SIGHUP), "the pause to block signals")

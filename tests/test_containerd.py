@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 import cri
-from containers import BASE, Lab, orphans
+from containers import BASE, Lab, orphans, wait_for_children, wait_for_mask, wait_for_zombies
 from cri import DEADLINE_EXCEEDED, NOT_READY, READY, Containerd, Pod, RpcError
-from support import children_of, is_blocked, process_ids, read_status, wait_until, zombies_of
+from support import children_of, process_ids, read_status, wait_until, zombies_of
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]  # the first one makes the base image
 
@@ -32,16 +32,6 @@ def start_pod(node: Containerd, manifest: dict) -> tuple[Pod, str]:
     """The manifest's pod and its first container, which runs."""
     pod = Pod(node, manifest)
     return pod, pod.create(manifest["spec"]["containers"][0])
-
-
-def wait_for_mask(pause: int) -> None:
-    """Wait until the pause has set its mask."""
-    wait_until(lambda: is_blocked(pause, signal.SIGHUP), "the pause to block signals")
-
-
-def wait_for_children(pid: int, count: int) -> None:
-    """Wait until a process has so many children, zombies as well."""
-    wait_until(lambda: len(children_of(pid)) == count, f"{pid} to have {count} children, not {len(children_of(pid))}")
 
 
 def processes_below(node: Containerd) -> list[int]:
@@ -106,7 +96,7 @@ def test_change_of_the_pause(needs_containerd: None, session_lab: Lab, sleep_ima
         node.change_pause(each_pause)
         assert (before.state(), before.pause()) == (READY, old)
         assert before.probe(container, orphans(COUNT))["stdout"] == b"adopted by 1\n"
-        wait_until(lambda: len(zombies_of(old)) == COUNT, f"{COUNT} zombies")
+        wait_for_zombies(old, COUNT)
         after, container = start_pod(node, SHARED)
         assert after.probe(container, orphans(COUNT))["stdout"] == b"adopted by 1\n"
         wait_for_children(after.pause(), 0)
@@ -124,7 +114,7 @@ def test_pause_does_nothing_for_a_pod_that_does_not_share(node: Containerd) -> N
         assert pod.probe(container, orphans(COUNT))["stdout"] == b"adopted by 1\n"
         init = next(pid for pid in processes_below(node) if read_status(pid).get("Name") == "sleep")
         assert init != pod.pause() and not children_of(pod.pause())
-        wait_until(lambda: len(zombies_of(init)) == COUNT, f"{COUNT} zombies")
+        wait_for_zombies(init, COUNT)
 
 
 def test_probe_that_takes_too_long_leaves_its_children(node: Containerd) -> None:

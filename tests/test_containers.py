@@ -12,8 +12,8 @@ from textwrap import indent
 
 import pytest
 
-from containers import BASE, Lab, orphans, orphans_then_wait
-from support import ROOT, children_of, is_blocked, kernel_can_reap, read_status, wait_until, zombies_of
+from containers import BASE, Lab, orphans, orphans_then_wait, wait_for_children, wait_for_mask, wait_for_zombies
+from support import ROOT, children_of, kernel_can_reap, read_status, wait_until
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]  # the first one makes the base image
 
@@ -87,16 +87,6 @@ def install_on_host(lab: Lab, name: str) -> tuple[str, list[str]]:
     lab.podman("run", "--rm", "--volume", f"{ROOT}:/src:ro", "--volume", f"{folder}:/usr/local/bin",
                "--workdir", "/src", BASE, "python3", "-m", "pyinit.install", f"/usr/local/bin/{name}")
     return f"{folder}/{name}", ["--volume", f"{folder}/{name}.pyc:/usr/local/bin/{name}.pyc:ro"]
-
-
-def wait_for_children(pid: int, count: int) -> None:
-    """Wait until a process has so many children, zombies as well."""
-    wait_until(lambda: len(children_of(pid)) == count, f"{pid} to have {count} children, not {len(children_of(pid))}")
-
-
-def wait_for_zombies(pid: int, count: int) -> None:
-    """Wait until a process has so many zombies: what shows that a test of the reaping can fail."""
-    wait_until(lambda: len(zombies_of(pid)) == count, f"{pid} to have {count} zombies")
 
 
 def leave_orphan_by_exec(lab: Lab, container: str, init: int) -> int:
@@ -360,11 +350,6 @@ def test_pause_image_holds_the_licences_of_all_that_is_in_it(lab: Lab, pause_ima
     python = next(path for path in files if path.startswith("/usr/bin/python3.") and not path.endswith("_pth"))
     packages = ["pyinit", f"{Path(python).name}-minimal", "libc6", "zlib1g", "libexpat1"]
     assert {f"/usr/share/doc/{package}/copyright" for package in packages} <= set(files)
-
-
-def wait_for_mask(pid: int) -> None:
-    """Wait until the pause has set its mask: a signal that comes earlier is lost, pid_namespaces(7)."""
-    wait_until(lambda: is_blocked(pid, signal.SIGHUP), "the pause to block signals")
 
 
 @pytest.mark.parametrize("user", ["65535:65535", "1234", "0"])

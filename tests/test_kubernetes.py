@@ -15,11 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from containers import BASE, PYTHON_BASE, Lab, orphans, run
+from containers import BASE, PYTHON_BASE, Lab, orphans, run, wait_for_children, wait_for_zombies
 from cri import NODE, Containerd, Pod
 from pyinit.zombies.__main__ import parse_arguments
-from support import (NAMESPACE, ROOT, ZOMBIES_FIRST, children_of, process_ids, python, read_status, wait_until,
-                     zombies_of)
+from support import NAMESPACE, ROOT, ZOMBIES_FIRST, children_of, process_ids, python, read_status, wait_until
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]  # the first one makes the base image
 
@@ -268,13 +267,13 @@ def test_play_pod(lab: Lab, pod: dict, each_pause: str) -> None:
     assert read_status(pause)["Name"] == "pause"
     assert lab.podman("exec", "shop-web", "cat", "/proc/1/comm").stdout == "pause\n"
     run_probes(lab, pod)
-    wait_until(lambda: not children_of(pause), "all that the probes left to be reaped")
+    wait_for_children(pause, 0)
 
 
 def test_play_pod_without_a_reaper(lab: Lab, pod: dict, sleep_image: str) -> None:
     init = play(lab, pod, sleep_image)
     run_probes(lab, pod)
-    wait_until(lambda: len(zombies_of(init)) == PROBES, f"{PROBES} zombies")
+    wait_for_zombies(init, PROBES)
 
 
 def test_pod_under_containerd(node: Containerd, pod: dict) -> None:
@@ -288,7 +287,7 @@ def test_pod_under_containerd(node: Containerd, pod: dict) -> None:
         for _ in range(PROBES):
             assert sandbox.probe(web, probe["exec"]["command"], probe["timeoutSeconds"])["exit_code"] == 0
         assert children_of(pause)
-        wait_until(lambda: not children_of(pause), "all that the probes left to be reaped")
+        wait_for_children(pause, 0)
         user = str(pod["spec"]["securityContext"]["runAsUser"])
         assert sandbox.probe(web, ["id", "-u"])["stdout"].decode().strip() == user
         status = read_status(pause)
