@@ -15,6 +15,8 @@ import pytest
 sys.path.insert(0, os.path.dirname(__file__))
 pytest.register_assert_rewrite("support")  # so that its assertions say what they compared
 
+import cri  # noqa: E402
+from containers import BASE, Lab, reason_to_skip  # noqa: E402
 from support import NAMESPACE, PYTHON, ROOT, STAND_IN, Init, kernel_can_reap, python  # noqa: E402
 
 
@@ -99,3 +101,58 @@ def needs_root() -> None:
     """Skips a test for whoever is not root."""
     if os.geteuid():
         pytest.skip("needs root")
+
+
+@pytest.fixture(scope="session")
+def session_lab() -> Iterator[Lab]:
+    """A podman of the tests' own, with a base image that has python3."""
+    reason = reason_to_skip()
+    if reason:
+        pytest.skip(reason)
+    with Lab() as lab:
+        lab.import_base()
+        yield lab
+
+
+@pytest.fixture
+def lab(session_lab: Lab) -> Iterator[Lab]:
+    """The lab without a container in it, before and after."""
+    yield session_lab
+    session_lab.remove_all()
+
+
+@pytest.fixture(scope="session")
+def pause_image(session_lab: Lab) -> str:
+    """The pause image, as the README builds it."""
+    session_lab.build("pause", ROOT / "Dockerfile.pause", context=ROOT)
+    return "localhost/pause"
+
+
+@pytest.fixture(scope="session")
+def sleep_image(session_lab: Lab) -> str:
+    """What stands in for a pause and does not reap: the tests of the reaping must fail with it."""
+    dockerfile = session_lab.write("Dockerfile.sleep", f'FROM {BASE}\nENTRYPOINT ["sleep", "infinity"]\n')
+    session_lab.build("sleep", dockerfile)
+    return "localhost/sleep"
+
+
+@pytest.fixture(scope="session")
+def needs_containerd(session_lab: Lab) -> None:
+    """Skips a test where containerd cannot be run."""
+    reason = cri.reason_to_skip()
+    if reason:
+        pytest.skip(reason)
+
+
+# Each image that is to be a pause, by its fixture.
+@pytest.fixture(scope="session", params=["pause_image"])
+def each_pause(request: pytest.FixtureRequest) -> str:
+    """The image of each pause."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def node(needs_containerd: None, session_lab: Lab, each_pause: str) -> Iterator[cri.Containerd]:
+    """A containerd with each of the pauses."""
+    with cri.Containerd(session_lab, each_pause, BASE) as containerd:
+        yield containerd

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from support import process_ids, wait_until
+from support import children_of, is_blocked, process_ids, wait_until, zombies_of
 
 # Where the base image's tarball is kept between runs: to make it takes 20 s and a mirror.
 CACHE = Path(os.environ.get("PYINIT_TEST_CACHE") or Path.home() / ".cache" / "pyinit-tests")
 
 SUITE = "bookworm"
 BASE = "localhost/debian:bookworm-slim"
+# The same with the whole of Python's library.
+PYTHON_BASE = "localhost/debian-python3:bookworm-slim"
 
 # Each step may wait for a mirror, a disk or another test run.
 TIMEOUT = 300
@@ -120,14 +123,14 @@ def find_runtime() -> str | None:
     return shutil.which("runc", path=path) or shutil.which("crun", path=path)
 
 
-def make_base() -> Path:
-    """The tarball of a Debian with python3-minimal and little else, made once."""
-    tarball = CACHE / f"{SUITE}-minbase-python3-minimal.tar"
+def make_base(python: str = "python3-minimal") -> Path:
+    """The tarball of a Debian with a package of Python and little else, made once."""
+    tarball = CACHE / f"{SUITE}-minbase-{python}.tar"
     if not tarball.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="base-", dir=CACHE) as folder:
             new = Path(folder) / "base.tar"
-            run(["mmdebstrap", "--quiet", "--variant=minbase", "--include=python3-minimal", *apt_options(), SUITE, new,
+            run(["mmdebstrap", "--quiet", "--variant=minbase", f"--include={python}", *apt_options(), SUITE, new,
                  *apt_sources()], timeout=2 * TIMEOUT)
             new.rename(tarball)
     return tarball
@@ -208,10 +211,10 @@ class Lab:
         return run(["podman", "--log-level=error", *arguments], check,
                    env={**self.environment, "CONTAINERS_CONF": str(conf)})
 
-    def import_base(self) -> None:
-        """The base image. A tarball has no settings, and containers need PATH: what Debian's own image has."""
+    def import_base(self, tag: str = BASE, python: str = "python3-minimal") -> None:
+        """A base image. A tarball has no settings, and containers need PATH: what Debian's own image has."""
         path = "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-        self.podman("import", "--quiet", "--change", path, make_base(), BASE)
+        self.podman("import", "--quiet", "--change", path, make_base(python), tag)
 
     def build(self, tag: str, dockerfile: Path, *options, context: Path | None = None) -> str:
         """Build an image, always anew, and return its ID. The context is an empty folder unless one is given."""
@@ -219,6 +222,13 @@ class Lab:
         self.podman("build", "--pull=never", "--no-cache", "--timestamp", "0", "--iidfile", identity, "--tag", tag,
                     "--file", dockerfile, *options, context or self.folder / "empty")
         return identity.read_text()
+
+    def save(self, image: str) -> Path:
+        """An image as an archive, written once."""
+        archive = self.folder / "files" / f"{image.replace('/', '-').replace(':', '-')}.tar"
+        if not archive.exists():
+            self.podman("save", "--quiet", "--format", "oci-archive", "--output", archive, image)
+        return archive
 
     def start(self, *arguments) -> str:
         """Start a container in the background and return its ID."""
@@ -272,3 +282,18 @@ def read_cmdline(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def wait_for_children(pid: int, count: int) -> None:
+    """Wait until a process has so many children, zombies as well."""
+    wait_until(lambda: len(children_of(pid)) == count, f"{pid} to have {count} children, not {len(children_of(pid))}")
+
+
+def wait_for_zombies(pid: int, count: int) -> None:
+    """Wait until a process has so many zombies: what shows that a test of the reaping can fail."""
+    wait_until(lambda: len(zombies_of(pid)) == count, f"{pid} to have {count} zombies")
+
+
+def wait_for_mask(pid: int) -> None:
+    """Wait until the pause has set its mask: a signal that comes earlier is lost, pid_namespaces(7)."""
+    wait_until(lambda: is_blocked(pid, signal.SIGHUP), "the pause to block signals")

@@ -7,14 +7,13 @@ import os
 import re
 import signal
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 from textwrap import indent
 
 import pytest
 
-from containers import BASE, Lab, orphans, orphans_then_wait, reason_to_skip
-from support import ROOT, children_of, is_blocked, kernel_can_reap, read_status, wait_until, zombies_of
+from containers import BASE, Lab, orphans, orphans_then_wait, wait_for_children, wait_for_mask, wait_for_zombies
+from support import ROOT, children_of, kernel_can_reap, read_status, wait_until
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]  # the first one makes the base image
 
@@ -58,44 +57,11 @@ spec:
 
 
 @pytest.fixture(scope="session")
-def session_lab() -> Iterator[Lab]:
-    """A podman of the tests' own, with a base image that has python3."""
-    reason = reason_to_skip()
-    if reason:
-        pytest.skip(reason)
-    with Lab() as lab:
-        lab.import_base()
-        yield lab
-
-
-@pytest.fixture
-def lab(session_lab: Lab) -> Iterator[Lab]:
-    """The lab without a container in it, before and after."""
-    yield session_lab
-    session_lab.remove_all()
-
-
-@pytest.fixture(scope="session")
-def pause_image(session_lab: Lab) -> str:
-    """The pause image, as the README builds it."""
-    session_lab.build("pause", ROOT / "Dockerfile.pause", context=ROOT)
-    return "localhost/pause"
-
-
-@pytest.fixture(scope="session")
 def app_image(session_lab: Lab) -> str:
     """An application image, by the README's three lines as they are: the base goes by the name that they use."""
     session_lab.podman("tag", BASE, "localhost/python:3-slim")
     session_lab.build("app", ENTRYPOINT_DOCKERFILE, "--build-context", f"pyinit={ROOT}")
     return "localhost/app"
-
-
-@pytest.fixture(scope="session")
-def sleep_image(session_lab: Lab) -> str:
-    """What stands in for a pause and does not reap: the tests of the reaping must fail with it."""
-    dockerfile = session_lab.write("Dockerfile.sleep", f'FROM {BASE}\nENTRYPOINT ["sleep", "infinity"]\n')
-    session_lab.build("sleep", dockerfile)
-    return "localhost/sleep"
 
 
 @pytest.fixture(scope="session")
@@ -121,16 +87,6 @@ def install_on_host(lab: Lab, name: str) -> tuple[str, list[str]]:
     lab.podman("run", "--rm", "--volume", f"{ROOT}:/src:ro", "--volume", f"{folder}:/usr/local/bin",
                "--workdir", "/src", BASE, "python3", "-m", "pyinit.install", f"/usr/local/bin/{name}")
     return f"{folder}/{name}", ["--volume", f"{folder}/{name}.pyc:/usr/local/bin/{name}.pyc:ro"]
-
-
-def wait_for_children(pid: int, count: int) -> None:
-    """Wait until a process has so many children, zombies as well."""
-    wait_until(lambda: len(children_of(pid)) == count, f"{pid} to have {count} children, not {len(children_of(pid))}")
-
-
-def wait_for_zombies(pid: int, count: int) -> None:
-    """Wait until a process has so many zombies: what shows that a test of the reaping can fail."""
-    wait_until(lambda: len(zombies_of(pid)) == count, f"{pid} to have {count} zombies")
 
 
 def leave_orphan_by_exec(lab: Lab, container: str, init: int) -> int:
@@ -394,11 +350,6 @@ def test_pause_image_holds_the_licences_of_all_that_is_in_it(lab: Lab, pause_ima
     python = next(path for path in files if path.startswith("/usr/bin/python3.") and not path.endswith("_pth"))
     packages = ["pyinit", f"{Path(python).name}-minimal", "libc6", "zlib1g", "libexpat1"]
     assert {f"/usr/share/doc/{package}/copyright" for package in packages} <= set(files)
-
-
-def wait_for_mask(pid: int) -> None:
-    """Wait until the pause has set its mask: a signal that comes earlier is lost, pid_namespaces(7)."""
-    wait_until(lambda: is_blocked(pid, signal.SIGHUP), "the pause to block signals")
 
 
 @pytest.mark.parametrize("user", ["65535:65535", "1234", "0"])

@@ -1,0 +1,374 @@
+"""deploy/kubernetes: every file is read by the program that it is for, and its pods run."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import re
+import shlex
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from containers import BASE, PYTHON_BASE, Lab, orphans, run, wait_for_children, wait_for_zombies
+from cri import NODE, Containerd, Pod
+from pyinit.zombies.__main__ import parse_arguments
+from support import NAMESPACE, ROOT, ZOMBIES_FIRST, children_of, process_ids, python, read_status, wait_until
+
+pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]  # the first one makes the base image
+
+FOLDER = ROOT / "deploy" / "kubernetes"
+PAUSE = "localhost/pause:latest"
+PROBES = 5
+
+
+def need(program: str) -> str:
+    """A program, or a reason to skip."""
+    if not shutil.which(program):
+        pytest.skip(f"not installed: {program}")
+    return program
+
+
+def read_manifests(name: str) -> list[dict]:
+    """The objects of a file as kubectl reads them, without a cluster: a local change prints them."""
+    text = run([need("kubectl"), "label", "--local", "--filename", FOLDER / name, "--output", "json", "test=test"],
+               env={**os.environ, "KUBECONFIG": os.devnull}).stdout
+    manifests, decoder = [], json.JSONDecoder()
+    while text.strip():
+        manifest, end = decoder.raw_decode(text.lstrip())
+        manifests.append(manifest)
+        text = text.lstrip()[end:]
+    return manifests
+
+
+def read_toml(name: str) -> dict:
+    """A file of a runtime's configuration."""
+    return pytest.importorskip("tomllib").loads((FOLDER / "node-pause" / name).read_text())
+
+
+@pytest.fixture(scope="module")
+def pod() -> dict:
+    """pod.yaml, with an image that the tests have."""
+    (manifest,) = read_manifests("pod.yaml")
+    manifest["spec"]["containers"][0]["image"] = BASE
+    return manifest
+
+
+@pytest.fixture(scope="module")
+def daemonset() -> dict:
+    """The DaemonSet of daemonset.yaml."""
+    namespace, manifest = read_manifests("daemonset.yaml")
+    assert (namespace["kind"], manifest["kind"]) == ("Namespace", "DaemonSet")
+    assert manifest["metadata"]["namespace"] == namespace["metadata"]["name"]
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "privileged"
+    return manifest
+
+
+@pytest.fixture(scope="module")
+def detector() -> dict:
+    """node-problem-detector.json."""
+    return json.loads((FOLDER / "node-problem-detector.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def zombies_image(session_lab: Lab) -> str:
+    """The DaemonSet's image, from a base that has python3 already, so that no mirror is needed."""
+    session_lab.import_base(PYTHON_BASE, "python3")
+    session_lab.build("pyinit-zombies", FOLDER / "Dockerfile.zombies", "--build-arg", f"BASE={PYTHON_BASE}",
+                      context=ROOT)
+    return "localhost/pyinit-zombies"
+
+
+@pytest.fixture
+def report(namespaces: bool) -> list[str]:
+    """The report in a PID namespace where it has two zombies itself, and nobody else has any."""
+    if not namespaces:
+        pytest.skip("no PID namespaces can be made here")
+    return [*NAMESPACE, *python(ZOMBIES_FIRST, sys.executable, "-m", "pyinit.zombies")]
+
+
+# What is written in the files
+
+
+def violations(spec: dict) -> set[str]:
+    """Where a pod goes beyond the Pod Security level "restricted", as far as the project's manifests could."""
+    found = {field for field in ("hostPID", "hostIPC", "hostNetwork") if spec.get(field)}
+    found |= {"hostPath" for volume in spec.get("volumes", []) if "hostPath" in volume}
+    for container in [*spec.get("initContainers", []), *spec["containers"]]:
+        context = {**spec.get("securityContext", {}), **container.get("securityContext", {})}
+        capabilities = context.get("capabilities", {})
+        kept = {
+            "privileged": not context.get("privileged"),
+            "allowPrivilegeEscalation": context.get("allowPrivilegeEscalation") is False,
+            "runAsNonRoot": context.get("runAsNonRoot") is True and context.get("runAsUser") != 0,
+            "seccompProfile": context.get("seccompProfile") == {"type": "RuntimeDefault"},
+            "drop": capabilities.get("drop") == ["ALL"],
+            "add": not capabilities.get("add"),
+            # No rule of Pod Security's, but ours.
+            "readOnlyRootFilesystem": context.get("readOnlyRootFilesystem") is True,
+        }
+        found |= {f"{container['name']}: {rule}" for rule, is_kept in kept.items() if not is_kept}
+    return found
+
+
+def test_pod_is_restricted(pod: dict) -> None:
+    assert violations(pod["spec"]) == set()
+    assert pod["spec"]["shareProcessNamespace"] is True
+
+
+def test_daemonset_goes_no_further_than_it_must(daemonset: dict) -> None:
+    spec = daemonset["spec"]["template"]["spec"]
+    assert violations(spec) == {"hostPID", "hostPath", "textfile-owner: runAsNonRoot", "textfile-owner: add"}
+    assert spec["initContainers"][0]["securityContext"]["capabilities"]["add"] == ["CHOWN"]
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["tolerations"] == [{"operator": "Exists"}]
+    labels = daemonset["spec"]["template"]["metadata"]["labels"]
+    assert daemonset["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    writable = [mount["name"] for mount in spec["containers"][0]["volumeMounts"] if not mount.get("readOnly")]
+    assert writable == ["textfile"]
+
+
+def test_daemonset_names_one_user_and_one_folder(daemonset: dict) -> None:
+    spec = daemonset["spec"]["template"]["spec"]
+    (first,), (report,) = spec["initContainers"], spec["containers"]
+    user = "{runAsUser}:{runAsGroup}".format(**report["securityContext"])
+    folder = next(mount["mountPath"] for mount in report["volumeMounts"] if mount["name"] == "textfile")
+    assert first["command"] == ["chown", user, folder]
+    assert first["image"] == report["image"]
+    assert f"USER {user}\n" in (FOLDER / "Dockerfile.zombies").read_text()
+
+
+def test_daemonset_calls_the_report_as_it_is(daemonset: dict) -> None:
+    container = daemonset["spec"]["template"]["spec"]["containers"][0]
+    arguments = parse_arguments(container["args"])
+    folders = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert arguments.prometheus and arguments.watch and not arguments.samples
+    assert {arguments.cgroup, os.path.dirname(arguments.output)} == folders
+    assert arguments.output.endswith(".prom")  # the collector reads no other
+
+
+def test_containerd_1_reads_its_snippet() -> None:
+    config = run([need("containerd"), "--config", FOLDER / "node-pause" / "containerd-1.x.toml", "config", "dump"])
+    assert re.findall(r"^ *sandbox_image = (.*)", config.stdout, re.MULTILINE) == [f'"{PAUSE}"']
+
+
+def test_containerd_2_snippet() -> None:
+    config = read_toml("containerd-2.x.toml")
+    assert config == {"version": 3,
+                      "plugins": {"io.containerd.cri.v1.images": {"pinned_images": {"sandbox": PAUSE}}}}
+
+
+def test_crio_snippet() -> None:
+    assert read_toml("crio.conf") == {"crio": {"image": {"pause_image": PAUSE, "pinned_images": [PAUSE]}}}
+
+
+def test_kubelet_snippet() -> None:
+    words = shlex.split((FOLDER / "node-pause" / "kubelet.env").read_text(), comments=True)
+    assert words == [f"KUBELET_EXTRA_ARGS=--pod-infra-container-image={PAUSE}"]
+
+
+def test_detector_has_a_rule_for_each_condition(detector: dict) -> None:
+    assert detector["plugin"] == "custom"
+    conditions = {condition["type"]: condition["reason"] for condition in detector["conditions"]}
+    assert {rule["condition"] for rule in detector["rules"]} == set(conditions)
+    for rule in detector["rules"]:
+        assert rule["type"] == "permanent"
+        assert rule["reason"] != conditions[rule["condition"]]
+
+
+def test_detector_calls_the_report_as_it_is(detector: dict) -> None:
+    """With thresholds that give no other exit code than it knows, and within its time."""
+    settings = detector["pluginConfig"]
+    for rule in detector["rules"]:
+        arguments = parse_arguments(rule["args"])
+        assert arguments.warn or arguments.warn_time
+        assert not (arguments.critical or arguments.critical_time or arguments.output)
+        assert not (arguments.json or arguments.prometheus)
+        needed = (arguments.watch or 0) * ((arguments.samples or 1) - 1)
+        assert needed * 1.5 < seconds(rule["timeout"]) <= seconds(settings["timeout"])
+    assert seconds(settings["timeout"]) * len(detector["rules"]) <= seconds(settings["invoke_interval"])
+
+
+def seconds(duration: str) -> int:
+    """A time as the detector's configuration has it."""
+    return int(re.fullmatch(r"(\d+)s", duration)[1])
+
+
+def test_detector_gets_a_verdict(detector: dict, report: list[str]) -> None:
+    """First of all, and with an exit code that it knows; the call for the forecast, in less time than it has."""
+    zombies, forecast = (rule["args"] for rule in detector["rules"])
+    assert zombies[0] == "--warn" and forecast[:2] == ["--watch", "10"]
+    for arguments, verdict, code in ((zombies, "ZOMBIES OK: 2 zombies, 2 of ", 0),
+                                     (["--warn", "2"], "ZOMBIES WARNING: 2 zombies, 2 of ", 1),
+                                     (["--watch", "1", *forecast[2:]], "ZOMBIES OK: 2 zombies, 2 of ", 0)):
+        done = run([*report, *arguments], check=False, cwd=ROOT)
+        assert done.stdout[:detector["pluginConfig"]["max_output_length"]].startswith(verdict)
+        assert done.returncode == code
+
+
+# Prometheus
+
+
+def promtool(*arguments, **popen) -> str:
+    """Run promtool, which must be content, and return what it says."""
+    done = subprocess.run([need("promtool"), *map(str, arguments)], capture_output=True, text=True, cwd=FOLDER,
+                          timeout=60, **popen)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def test_rules() -> None:
+    assert "SUCCESS" in promtool("check", "rules", "prometheus-rules.yaml")
+
+
+def test_rules_alert_when_they_should() -> None:
+    assert "SUCCESS" in promtool("test", "rules", "prometheus-rules-test.yaml")
+
+
+def test_metrics(report: list[str]) -> None:
+    """The real ones, to the taste of Prometheus; and those that the rules name are among them, with their causes."""
+    metrics = run([*report, "--prometheus", "--watch", "1", "--samples", "2"], cwd=ROOT).stdout
+    assert promtool("check", "metrics", input=metrics) == ""
+    assert '\npyinit_zombies{cause="init-not-reaping"} 2\n' in metrics
+    rules = (FOLDER / "prometheus-rules.yaml").read_text()
+    names = set(re.findall(r"(?<![\w:])pyinit_zombi\w+|(?<![\w:])pyinit_pid_\w+", rules))
+    assert len(names) >= 5 and names <= set(re.findall(r"^# TYPE (\w+) gauge", metrics, re.MULTILINE))
+    causes = set(re.findall(r"[\w-]+", " ".join(re.findall(r'cause!?=~"([^"]*)"', rules))))
+    assert causes and causes <= set(re.findall(r'^pyinit_zombies{cause="(.*)"}', metrics, re.MULTILINE))
+
+
+# In containers
+
+
+def run_probes(lab: Lab, pod: dict) -> None:
+    """Run the manifest's probe some times, each of which leaves a process. podman makes a health check of it, but 4.3
+    loses where its words end: so by `podman exec`.
+    """
+    probe = pod["spec"]["containers"][0]["livenessProbe"]
+    for _ in range(PROBES):
+        lab.podman("exec", f"{pod['metadata']['name']}-web", *probe["exec"]["command"])
+
+
+def play(lab: Lab, pod: dict, image: str) -> int:
+    """Start the manifest's pod with an image as its pause; return the PID of its first process, as seen from here."""
+    manifest = lab.write("kubernetes.yaml", json.dumps(pod))
+    lab.podman("play", "kube", "--network", "none", manifest, infra=image.rpartition("/")[2])
+    inspected = json.loads(lab.podman("pod", "inspect", pod["metadata"]["name"]).stdout)
+    return lab.pid(inspected["InfraContainerID"])
+
+
+def test_play_pod(lab: Lab, pod: dict, each_pause: str) -> None:
+    pause = play(lab, pod, each_pause)
+    assert read_status(pause)["Name"] == "pause"
+    assert lab.podman("exec", "shop-web", "cat", "/proc/1/comm").stdout == "pause\n"
+    run_probes(lab, pod)
+    wait_for_children(pause, 0)
+
+
+def test_play_pod_without_a_reaper(lab: Lab, pod: dict, sleep_image: str) -> None:
+    init = play(lab, pod, sleep_image)
+    run_probes(lab, pod)
+    wait_for_zombies(init, PROBES)
+
+
+def test_pod_under_containerd(node: Containerd, pod: dict) -> None:
+    """The probe as the kubelet does it: in time, and each one leaves a process."""
+    container = pod["spec"]["containers"][0]
+    probe = container["livenessProbe"]
+    with Pod(node, pod) as sandbox:
+        web = sandbox.create(container)
+        assert sandbox.probe(web, ["cat", "/proc/1/comm"])["stdout"] == b"pause\n"
+        pause = sandbox.pause()
+        for _ in range(PROBES):
+            assert sandbox.probe(web, probe["exec"]["command"], probe["timeoutSeconds"])["exit_code"] == 0
+        assert children_of(pause)
+        wait_for_children(pause, 0)
+        user = str(pod["spec"]["securityContext"]["runAsUser"])
+        assert sandbox.probe(web, ["id", "-u"])["stdout"].decode().strip() == user
+        status = read_status(pause)
+        assert (status["Uid"].split(), status["NoNewPrivs"], status["Seccomp"]) == ([user] * 4, "1", "2")
+
+
+def documented(name: str, begin: str) -> list[list[str]]:
+    """The commands of a page that begin so, as words without that beginning."""
+    lines = (ROOT / "docs" / name).read_text().splitlines()
+    return [shlex.split(line[len(begin):], comments=True) for line in lines if line.startswith(begin)]
+
+
+def test_documented_verification(node: Containerd, pod: dict) -> None:
+    commands = documented("pause.md", "kubectl exec shop -c web -- ")
+    with Pod(node, pod) as sandbox:
+        web = sandbox.create(pod["spec"]["containers"][0])
+        name, command, leave, look = [sandbox.probe(web, command) for command in commands]
+    assert name["stdout"] == b"pause\n"
+    assert re.fullmatch(rb"/usr/bin/python3\.\d+ -ISXutf8 /pause ", command["stdout"])
+    assert (leave["exit_code"], leave["stderr"]) == (0, b"")
+    assert (look["exit_code"], look["stdout"], look["stderr"]) == (1, b"", b"")
+
+
+@pytest.fixture
+def report_pod(daemonset: dict, tmp_path: Path) -> dict:
+    """The DaemonSet's pod, with a folder of the test's for its files, and a report each second."""
+    manifest = copy.deepcopy(daemonset["spec"]["template"])
+    volume = next(volume for volume in manifest["spec"]["volumes"] if volume["name"] == "textfile")
+    volume["hostPath"]["path"] = str(tmp_path / "textfile")
+    (tmp_path / "textfile").mkdir()  # as DirectoryOrCreate does
+    arguments = manifest["spec"]["containers"][0]["args"]
+    arguments[:] = ["--watch=1" if argument.startswith("--watch") else argument for argument in arguments]
+    return manifest
+
+
+def test_daemonset_under_containerd(node: Containerd, zombies_image: str, report_pod: dict, tmp_path: Path) -> None:
+    """As its user, without a capability, it names the pod and the container whose PID 1 does not reap."""
+    node.import_image(zombies_image)
+    file = tmp_path / "textfile" / "pyinit_zombies.prom"
+    leaker = {"metadata": {"name": "leaker"}, "spec": {}}
+    with Pod(node, leaker) as other, Pod(node, report_pod) as pod:
+        web = other.create({"name": "web", "image": BASE, "command": ["sleep", "infinity"]})
+        assert other.probe(web, orphans(PROBES))["stdout"] == b"adopted by 1\n"
+        assert pod.namespaces()["pid"] == NODE
+        assert pod.finish(pod.create(report_pod["spec"]["initContainers"][0])) == 0
+        manifest = report_pod["spec"]["containers"][0]
+        container = pod.create(manifest)
+        wait_until(file.exists, "a report")
+        metrics = file.read_text()
+        assert promtool("check", "metrics", input=metrics) == ""
+        labels = f'parent="sleep",cause="init-not-reaping",runtime="cri",container="{web}",pod="{other.uid}"'
+        assert re.search(rf'^pyinit_zombie_group_zombies{{.*{labels}}} {PROBES}$', metrics, re.MULTILINE), metrics
+        assert "\npyinit_zombie_report_unreadable 0\n" in metrics
+        owner = file.stat()
+        user = manifest["securityContext"]["runAsUser"]
+        assert (owner.st_uid, stat.S_IMODE(owner.st_mode)) == (user, 0o644)  # node_exporter is somebody else
+        check_privileges(node, user)
+        (command,) = documented("kubernetes.md", "kubectl -n pyinit-zombies exec POD -- ")
+        said = pod.probe(container, command)
+        assert said["exit_code"] == 0 and b"init-not-reaping" in said["stdout"], said
+        assert pod.end(container, 30) == 0
+        assert pod.log(manifest) == ""
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def check_privileges(node: Containerd, user: int) -> None:
+    """Every process of a user below containerd has no capability, and can get none."""
+    statuses = [read_status(pid) for pid in process_ids() if node.is_ancestor_of(pid)]
+    mine = [status for status in statuses if status.get("Uid", "").split()[:1] == [str(user)]]
+    assert len(mine) == 2  # pyinit and the report
+    for status in mine:
+        assert {status[field] for field in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {"0" * 16}
+        assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+
+
+def test_detector_image(lab: Lab, zombies_image: str) -> None:
+    """--target report: the base's own entrypoint, and the report where the detector's configuration looks for it."""
+    lab.build("detector", FOLDER / "Dockerfile.zombies", "--build-arg", f"BASE={PYTHON_BASE}", "--target", "report",
+              context=ROOT)
+    config = json.loads(lab.podman("image", "inspect", "localhost/detector").stdout)[0]["Config"]
+    assert not config.get("Entrypoint")
+    done = lab.podman("run", "--rm", "--pid", "host", "localhost/detector", "/usr/local/bin/pyinit-zombies",
+                      "--warn", "100000")
+    assert done.stdout.startswith("ZOMBIES OK: ")
