@@ -14,12 +14,18 @@ from textwrap import indent
 import pytest
 
 from containers import BASE, Lab, orphans, orphans_then_wait, reason_to_skip
-from support import ROOT, children_of, is_blocked, kernel_can_reap, read_status, wait_until, zombies_of
+from support import (ROOT, children_of, is_blocked, kernel_can_reap, read_status, wait_until, waits_for_signals,
+                     zombies_of)
+
+from pyinit.lean import build
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]  # the first one makes the base image
 
 ENTRYPOINT_DOCKERFILE = ROOT / "docs" / "examples" / "Dockerfile.entrypoint"
 MOST_BYTES = 10_500_000
+MOST_BYTES_LEAN = 4000
+# What it mounts something on, in each container.
+MADE_BY_PODMAN = ("/dev/", "/etc/", "/proc/", "/run/", "/sys/")
 MOST_SECONDS_TO_STOP = 1.0
 COUNT = 50
 # How long a container that ignores SIGTERM is given before it is killed, in the tests that show that one can be late.
@@ -80,6 +86,19 @@ def pause_image(session_lab: Lab) -> str:
     """The pause image, as the README builds it."""
     session_lab.build("pause", ROOT / "Dockerfile.pause", context=ROOT)
     return "localhost/pause"
+
+
+@pytest.fixture(scope="session")
+def lean_image(session_lab: Lab) -> str:
+    """The lean pause image, as the README builds it."""
+    session_lab.build("lean", ROOT / "Dockerfile.pause", "--target", "lean", context=ROOT)
+    return "localhost/lean"
+
+
+@pytest.fixture(params=["pause_image", "lean_image"])
+def any_pause(request: pytest.FixtureRequest) -> str:
+    """Each image of a pause."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -369,8 +388,31 @@ def test_pause_image_is_reproducible(lab: Lab, pause_image: str) -> None:
     assert lab.build("pause-again", ROOT / "Dockerfile.pause", context=ROOT) == first
 
 
-def test_pause_image_says_how_to_run_it(lab: Lab, pause_image: str) -> None:
-    config = image_config(lab, pause_image)["Config"]
+def test_lean_image_is_the_lean_pause_alone(lab: Lab, lean_image: str) -> None:
+    files = image_files(lab, lean_image)
+    mine = {path: file for path, file in files.items() if not path.startswith(MADE_BY_PODMAN)}
+    assert list(mine) == ["/pause"]
+    assert (mine["/pause"].size, oct(mine["/pause"].mode)[-3:]) == (len(build(os.uname().machine)), "755")
+
+
+def test_lean_image_is_small(lab: Lab, lean_image: str) -> None:
+    """Its layers as they are stored, tar headers and padding included; beside them is only its configuration."""
+    layers = json.loads(lab.podman("history", "--format", "json", lean_image).stdout)
+    assert 0 < sum(layer["size"] for layer in layers) < MOST_BYTES_LEAN
+
+
+def test_lean_image_is_reproducible(lab: Lab, lean_image: str) -> None:
+    first = "sha256:" + image_config(lab, lean_image)["Id"]
+    assert lab.build("lean-again", ROOT / "Dockerfile.pause", "--target", "lean", context=ROOT) == first
+
+
+def test_default_target_is_the_python_pause(lab: Lab, pause_image: str, lean_image: str) -> None:
+    assert "/pause.pyc" in image_files(lab, pause_image)
+    assert "/pause.pyc" not in image_files(lab, lean_image)
+
+
+def test_any_pause_says_how_to_run_it(lab: Lab, any_pause: str) -> None:
+    config = image_config(lab, any_pause)["Config"]
     assert config["User"] == "65535:65535"
     assert config["Entrypoint"] == ["/pause"]
     assert not config.get("Cmd")
@@ -398,13 +440,13 @@ def test_pause_image_holds_the_licences_of_all_that_is_in_it(lab: Lab, pause_ima
 
 def wait_for_mask(pid: int) -> None:
     """Wait until the pause has set its mask: a signal that comes earlier is lost, pid_namespaces(7)."""
-    wait_until(lambda: is_blocked(pid, signal.SIGHUP), "the pause to block signals")
+    wait_until(lambda: is_blocked(pid, signal.SIGTERM), "the pause to block signals")
 
 
 @pytest.mark.parametrize("user", ["65535:65535", "1234", "0"])
-def test_pause_runs_as_any_user_with_no_privilege(lab: Lab, pause_image: str, user: str) -> None:
+def test_pause_runs_as_any_user_with_no_privilege(lab: Lab, any_pause: str, user: str) -> None:
     container = lab.start("--user", user, "--read-only", "--read-only-tmpfs=false", "--cap-drop", "all",
-                          "--security-opt", "no-new-privileges", "--unsetenv-all", pause_image)
+                          "--security-opt", "no-new-privileges", "--unsetenv-all", any_pause)
     pid = lab.pid(container)
     wait_for_mask(pid)
     status = read_status(pid)
@@ -418,8 +460,8 @@ def test_pause_runs_as_any_user_with_no_privilege(lab: Lab, pause_image: str, us
     assert lab.logs(container) == "Shutting down, got signal: Terminated\n"
 
 
-def test_pause_ends_on_sigint(lab: Lab, pause_image: str) -> None:
-    container = lab.start("--stop-signal", "SIGINT", pause_image)
+def test_pause_ends_on_sigint(lab: Lab, any_pause: str) -> None:
+    container = lab.start("--stop-signal", "SIGINT", any_pause)
     pid = lab.pid(container)
     wait_for_mask(pid)
     assert lab.seconds("stop", container) < MOST_SECONDS_TO_STOP
@@ -427,8 +469,8 @@ def test_pause_ends_on_sigint(lab: Lab, pause_image: str) -> None:
     assert lab.logs(container) == "Shutting down, got signal: Interrupt\n"
 
 
-def test_pause_prints_its_version(lab: Lab, pause_image: str) -> None:
-    done = lab.podman("run", pause_image, "-v")
+def test_pause_prints_its_version(lab: Lab, any_pause: str) -> None:
+    done = lab.podman("run", any_pause, "-v")
     assert done.stdout.startswith("pause")
     assert done.stderr == ""
 
@@ -436,9 +478,9 @@ def test_pause_prints_its_version(lab: Lab, pause_image: str) -> None:
 # The pause image as the infra container of a pod
 
 
-def make_pod(lab: Lab, image: str) -> tuple[str, int]:
+def make_pod(lab: Lab, image: str, *options: str) -> tuple[str, int]:
     """A pod that shares its PID namespace; return its ID and the PID of its first process, as seen from here."""
-    pod = lab.podman("pod", "create", "--share", "pid,ipc,net", "--infra-image", image).stdout.strip()
+    pod = lab.podman("pod", "create", "--share", "pid,ipc,net", "--infra-image", image, *options).stdout.strip()
     lab.podman("pod", "start", pod)
     return pod, pod_pid(lab, pod)
 
@@ -448,16 +490,16 @@ def pod_pid(lab: Lab, pod: str) -> int:
     return lab.pid(json.loads(lab.podman("pod", "inspect", pod).stdout)["InfraContainerID"])
 
 
-def test_pod_reaps_the_orphans_of_a_container(lab: Lab, pause_image: str) -> None:
-    pod, pause = make_pod(lab, pause_image)
+def test_pod_reaps_the_orphans_of_a_container(lab: Lab, any_pause: str) -> None:
+    pod, pause = make_pod(lab, any_pause)
     container = lab.start("--pod", pod, BASE, *orphans_then_wait(COUNT))
     lab.wait_for_line(container, "adopted by 1")
     wait_for_children(pause, 0)
     assert lab.seconds("pod", "stop", pod) < MOST_SECONDS_TO_STOP
 
 
-def test_pod_reaps_what_exec_and_health_checks_leave(lab: Lab, pause_image: str) -> None:
-    pod, pause = make_pod(lab, pause_image)
+def test_pod_reaps_what_exec_and_health_checks_leave(lab: Lab, any_pause: str) -> None:
+    pod, pause = make_pod(lab, any_pause)
     container = lab.start("--pod", pod, *HEALTH_CHECK, BASE, "sleep", "infinity")
     assert lab.podman("exec", container, *orphans(COUNT)).stdout == "adopted by 1\n"
     wait_for_children(pause, 0)
@@ -481,8 +523,8 @@ def test_pod_entered_as_catatonit(lab: Lab) -> None:
     assert lab.seconds("pod", "stop", pod) < MOST_SECONDS_TO_STOP
 
 
-def test_pod_survives_the_end_of_a_container(lab: Lab, pause_image: str) -> None:
-    pod, pause = make_pod(lab, pause_image)
+def test_pod_survives_the_end_of_a_container(lab: Lab, any_pause: str) -> None:
+    pod, pause = make_pod(lab, any_pause)
     first = lab.start("--pod", pod, BASE, *orphans(COUNT))
     assert lab.exit_code(first) == 0
     second = lab.start("--pod", pod, BASE, *orphans_then_wait(COUNT))
@@ -519,6 +561,53 @@ def test_pod_without_a_reaper_keeps_zombies(lab: Lab, sleep_image: str) -> None:
     assert lab.seconds("pod", "stop", "--time", GRACE, pod) >= GRACE
 
 
+# The lean pause under its seccomp profile
+
+SECCOMP = ["--security-opt", "no-new-privileges", "--security-opt",
+           f"seccomp={ROOT / 'deploy' / 'seccomp' / 'lean-pause.json'}"]
+FILTERED = "2"  # proc(5), Seccomp: SECCOMP_MODE_FILTER
+
+
+def test_lean_pause_runs_under_its_seccomp_profile(lab: Lab, lean_image: str) -> None:
+    container = lab.start(*SECCOMP, "--cap-drop", "all", "--read-only", lean_image)
+    pid = lab.pid(container)
+    wait_until(lambda: waits_for_signals(pid), "the pause to wait")
+    assert (read_status(pid)["Seccomp"], read_status(pid)["NoNewPrivs"]) == (FILTERED, "1")
+    assert lab.seconds("stop", container) < MOST_SECONDS_TO_STOP
+    assert (lab.exit_code(container), lab.logs(container)) == (0, "Shutting down, got signal: Terminated\n")
+    assert lab.podman("run", *SECCOMP, lean_image, "-v").stdout.startswith("pause.py ")
+
+
+def test_pod_reaps_under_the_seccomp_profile(lab: Lab, lean_image: str) -> None:
+    pod, pause = make_pod(lab, lean_image, *SECCOMP)
+    container = lab.start("--pod", pod, "--security-opt", "seccomp=unconfined", BASE, *orphans_then_wait(COUNT))
+    lab.wait_for_line(container, "adopted by 1")
+    assert read_status(pause)["Seccomp"] == FILTERED
+    wait_for_children(pause, 0)
+    assert lab.seconds("pod", "stop", pod) < MOST_SECONDS_TO_STOP
+
+
+def test_seccomp_profile_is_in_force(lab: Lab, pause_image: str) -> None:
+    """Nothing else runs under it: not the Python pause, nor a shell's command."""
+    for image in ([pause_image, "-v"], [BASE, "true"]):
+        done = lab.podman("run", *SECCOMP, *image, check=False)
+        assert done.returncode != 0 and not done.stdout
+        assert lab.podman("run", *image).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["wait4", "rt_sigtimedwait"])
+def test_seccomp_profile_without_a_call(lab: Lab, lean_image: str, name: str) -> None:
+    """Each line of it counts: what is taken out fails, which only the one that it can do without survives."""
+    profile = json.loads(Path(SECCOMP[-1].partition("=")[2]).read_text())
+    profile["syscalls"][0]["names"].remove(name)
+    path = lab.write("seccomp.json", json.dumps(profile))
+    container = lab.start("--security-opt", "no-new-privileges", "--security-opt", f"seccomp={path}", lean_image)
+    if name == "wait4":
+        wait_until(lambda: waits_for_signals(lab.pid(container)), "the pause to wait")
+        lab.podman("stop", container)
+    assert lab.exit_code(container) == (0 if name == "wait4" else 1)
+
+
 # A Kubernetes manifest
 
 
@@ -530,8 +619,8 @@ def play(lab: Lab, image: str) -> int:
     return pod_pid(lab, "shop")
 
 
-def test_play_kube_reaps_with_the_pause(lab: Lab, pause_image: str) -> None:
-    pause = play(lab, pause_image)
+def test_play_kube_reaps_with_the_pause(lab: Lab, any_pause: str) -> None:
+    pause = play(lab, any_pause)
     lab.wait_for_line("shop-web", "adopted by 1")
     wait_for_children(pause, 0)
     assert lab.podman("exec", "shop-helper", *orphans(COUNT)).stdout == "adopted by 1\n"
