@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Optional
+from typing import Optional, Sequence
 
 from .. import namespaces, procfs
 from ..bench import Bench
@@ -13,6 +13,8 @@ from ..inits import INIT, Init, find_program
 from ..namespaces import NAMESPACE, PLAIN, SLEEPING_MAIN, StartError
 from ..percentiles import median
 from ..report import NOTHING, Ratios, Result, format_time, note_noise
+from ..ringbuffer import Event
+from ..tracing import EXEC, MASK
 
 NAME = "start"
 TURNS, QUICK_TURNS = 40, 10
@@ -77,18 +79,34 @@ def time_run(argv: list[str], mode: str, environment) -> int:
 
 
 def measure_window(bench: Bench, init: Init) -> Optional[float]:
-    """Nanoseconds from the exec until a SIGTERM would not be lost, seen by polling /proc; None if never."""
+    """Nanoseconds from the exec until a SIGTERM would not be lost; None if never.
+
+    That it is blocked or caught is seen by polling /proc; with tracepoints, when it was.
+    """
     main = SLEEPING_MAIN if init.kind == INIT else []
+    if bench.tracer:
+        bench.tracer.start_masks()
     pid = namespaces.spawn([*init.command, *main], bench.mode)
     began = time.monotonic_ns()
+    polled = None
     try:
-        while time.monotonic_ns() - began < PATIENCE * 1e9:
+        while polled is None and time.monotonic_ns() - began < PATIENCE * 1e9:
             if procfs.blocks_or_catches(pid, signal.SIGTERM):
-                return time.monotonic_ns() - began
-            time.sleep(POLLING)
-        return None
+                polled = time.monotonic_ns() - began
+            else:
+                time.sleep(POLLING)
     finally:
         namespaces.end(pid, bench.mode)
+        events = bench.tracer.stop() if bench.tracer else []
+    return polled if polled is None else find_window(events, pid) or polled
+
+
+def find_window(events: Sequence[Event], pid: int) -> Optional[int]:
+    """Nanoseconds from a process's last exec to the first change of its mask after that; None if that is not seen."""
+    executed = [event.time for event in events if event.pid == pid and event.name == EXEC]
+    masked = [event.time for event in events if event.pid == pid and event.name == MASK
+              and executed and event.time > executed[-1]]
+    return masked[0] - executed[-1] if masked else None
 
 
 def measure_stop(bench: Bench, init: Init) -> Optional[float]:
@@ -137,7 +155,8 @@ def add_rows(result: Result, bench: Bench, inits: list[Init], starts: dict, wind
         "python is that over the whole of python3 -IS -c pass, less the namespace",
         "plain: not PID 1, with TINI_VERBOSITY=0, so that nobody looks whether it is a subreaper in order to warn",
         "to mask: from the exec until SIGTERM is blocked or caught, before which PID 1 loses it (pid_namespaces(7)); "
-        "seen by polling /proc every 150 us or so, so that the smallest are upper bounds",
+        + ("seen by the kernel's tracepoints, as the first change of the mask" if bench.tracer else
+           "seen by polling /proc every 150 us or so, so that the smallest are upper bounds"),
         "SIGTERM to exit: the main child is sleep, which SIGTERM ends; never: it was still there after a second"]
     note_noise(result, "time over true", [ratios.noise])
 
