@@ -60,6 +60,9 @@ def test_quick_has_every_experiment(tmp_path: Path) -> None:
     assert not any(row["by_kernel"] for row in data["reap"] + data["scale"] if row["init"] not in by_kernel)
     assert all(row["cpu_ns"] > 0 or row["init"] in by_kernel for row in data["cost"])
     assert all(row["one"]["Private_Dirty"] > 0 for row in data["memory"])
+    memory = {row["init"]: row["sum"] for row in data["memory"]}
+    if "pyinit lean" in memory:
+        assert memory["pyinit lean"]["Private_Dirty"] < memory["sleep (as pause v3.0)"]["Private_Dirty"]
     assert any(row["plain_over_true_ns"] for row in data["start"])
     incident = {row["init"]: row for row in data["incident"]}
     for name in {"pyinit pause", "pyinit lean"} & incident.keys():
@@ -73,14 +76,12 @@ def test_the_lean_pause_is_measured_as_the_others_are(tmp_path: Path) -> None:
         pytest.skip("there is no lean pause for this machine")
     sleeper = "sleep (as pause v3.0)"
     data = {}
-    for experiment, only in (("start", "pyinit lean"), ("memory", f"pyinit lean,{sleeper}"),
-                             ("incident", f"pyinit lean,{sleeper}")):
+    for experiment, only in (("start", "pyinit lean"), ("incident", f"pyinit lean,{sleeper}")):
         done = run(experiment, "--quick", "--only", only, "--json", str(tmp_path / "f.json"))
         assert done.returncode == 0, done.stderr
         rows = json.loads((tmp_path / "f.json").read_text())["experiments"][0]["data"]
         data[experiment] = {row["init"]: row for row in rows}
-    assert all(data["start"]["pyinit lean"][name] for name in ("to_mask_ns", "stop_ns"))
-    assert 0 < data["memory"]["pyinit lean"]["sum"]["Private_Dirty"] < data["memory"][sleeper]["sum"]["Private_Dirty"]
+    assert all(data["start"]["pyinit lean"][name] for name in ("plain_ns", "to_mask_ns", "stop_ns"))
     assert data["incident"]["pyinit lean"]["zombies"] == data["incident"]["pyinit lean"]["refused"] == 0
     assert data["incident"][sleeper]["until_eagain_ns"]
 
