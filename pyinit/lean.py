@@ -5,7 +5,8 @@ exit, wait(2) NOTES, so that nothing is left to do but to wait for SIGTERM or SI
 
 The program stands below as one table for each machine. A row is an instruction: its bytes, its mnemonic, and why it is
 there; a string is a label for the row behind it. Where the bytes end in a word such as `imm32`, the operand that the
-mnemonic names is put in there: a constant, a label, or a piece of the data; `NAME_size` is the size of one.
+mnemonic names is put in there: a constant, a label, or a piece of the data; `NAME_size` is the size of such a piece. An
+instruction of aarch64 is one word of 32 bits, and is given as that.
 """
 
 from __future__ import annotations

@@ -487,7 +487,12 @@ def make_pod(lab: Lab, image: str, *options: str) -> tuple[str, int]:
 
 def pod_pid(lab: Lab, pod: str) -> int:
     """The PID of a pod's first process, as seen from here."""
-    return lab.pid(json.loads(lab.podman("pod", "inspect", pod).stdout)["InfraContainerID"])
+    return lab.pid(infra_container(lab, pod))
+
+
+def infra_container(lab: Lab, pod: str) -> str:
+    """The ID of a pod's own container, which is the pause."""
+    return json.loads(lab.podman("pod", "inspect", pod).stdout)["InfraContainerID"]
 
 
 def test_pod_reaps_the_orphans_of_a_container(lab: Lab, any_pause: str) -> None:
@@ -563,16 +568,30 @@ def test_pod_without_a_reaper_keeps_zombies(lab: Lab, sleep_image: str) -> None:
 
 # The lean pause under its seccomp profile
 
-SECCOMP = ["--security-opt", "no-new-privileges", "--security-opt",
-           f"seccomp={ROOT / 'deploy' / 'seccomp' / 'lean-pause.json'}"]
+PROFILE = ROOT / "deploy" / "seccomp" / "lean-pause.json"
+SECCOMP = ["--security-opt", "no-new-privileges", "--security-opt", f"seccomp={PROFILE}"]
 FILTERED = "2"  # proc(5), Seccomp: SECCOMP_MODE_FILTER
+
+
+def filter_of(lab: Lab, container: str) -> tuple[str, set[str]]:
+    """What a container's seccomp filter does with a system call that it does not name, and those that it names."""
+    seccomp = json.loads(Path(lab.inspect(container)["OCIConfigPath"]).read_text())["linux"]["seccomp"]
+    return seccomp["defaultAction"], {name for rule in seccomp["syscalls"] for name in rule["names"]}
+
+
+def check_filter(lab: Lab, container: str) -> None:
+    """The container runs under the profile and no other: podman's own one is a filter as well."""
+    named = {name for rule in json.loads(PROFILE.read_text())["syscalls"] for name in rule["names"]}
+    assert filter_of(lab, container) == ("SCMP_ACT_ERRNO", named)
+    status = read_status(lab.pid(container))
+    assert (status["Seccomp"], status["NoNewPrivs"]) == (FILTERED, "1")
 
 
 def test_lean_pause_runs_under_its_seccomp_profile(lab: Lab, lean_image: str) -> None:
     container = lab.start(*SECCOMP, "--cap-drop", "all", "--read-only", lean_image)
     pid = lab.pid(container)
     wait_until(lambda: waits_for_signals(pid), "the pause to wait")
-    assert (read_status(pid)["Seccomp"], read_status(pid)["NoNewPrivs"]) == (FILTERED, "1")
+    check_filter(lab, container)
     assert lab.seconds("stop", container) < MOST_SECONDS_TO_STOP
     assert (lab.exit_code(container), lab.logs(container)) == (0, "Shutting down, got signal: Terminated\n")
     assert lab.podman("run", *SECCOMP, lean_image, "-v").stdout.startswith("pause.py ")
@@ -580,9 +599,10 @@ def test_lean_pause_runs_under_its_seccomp_profile(lab: Lab, lean_image: str) ->
 
 def test_pod_reaps_under_the_seccomp_profile(lab: Lab, lean_image: str) -> None:
     pod, pause = make_pod(lab, lean_image, *SECCOMP)
-    container = lab.start("--pod", pod, "--security-opt", "seccomp=unconfined", BASE, *orphans_then_wait(COUNT))
+    container = lab.start("--pod", pod, BASE, *orphans_then_wait(COUNT))
     lab.wait_for_line(container, "adopted by 1")
-    assert read_status(pause)["Seccomp"] == FILTERED
+    check_filter(lab, infra_container(lab, pod))
+    assert filter_of(lab, container) != filter_of(lab, infra_container(lab, pod))
     wait_for_children(pause, 0)
     assert lab.seconds("pod", "stop", pod) < MOST_SECONDS_TO_STOP
 
@@ -598,7 +618,7 @@ def test_seccomp_profile_is_in_force(lab: Lab, pause_image: str) -> None:
 @pytest.mark.parametrize("name", ["wait4", "rt_sigtimedwait"])
 def test_seccomp_profile_without_a_call(lab: Lab, lean_image: str, name: str) -> None:
     """Each line of it counts: what is taken out fails, which only the one that it can do without survives."""
-    profile = json.loads(Path(SECCOMP[-1].partition("=")[2]).read_text())
+    profile = json.loads(PROFILE.read_text())
     profile["syscalls"][0]["names"].remove(name)
     path = lab.write("seccomp.json", json.dumps(profile))
     container = lab.start("--security-opt", "no-new-privileges", "--security-opt", f"seccomp={path}", lean_image)
