@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import Iterator, Optional, Sequence
 
+from pyinit.lean import MACHINES
+
 from . import generators, inits, machine, namespaces, pidfd, report, storm_command, svg, tracing
 from .bench import Bench
 from .report import Progress, Result
@@ -125,9 +127,11 @@ def open_bench(quick: bool, extra: Sequence[tuple[str, str]], no_trace: bool, py
     remove_stale_folders()
     with tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{os.getpid()}-") as folder:
         launcher, pause = (write_launcher(f"{folder}/{name}", python) for name in ("pyinit", "pause"))
+        lean = write_lean(f"{folder}/lean")
         os.chmod(folder, 0o755)
         os.mkdir(f"{folder}/services")
-        found = inits.find_inits({"pyinit": launcher, "pause": pause, "folder": f"{folder}/services"}, extra)
+        places = {"pyinit": launcher, "pause": pause, "lean": lean, "folder": f"{folder}/services"}
+        found = inits.find_inits(places, extra)
         generator = generators.build(folder)
         mode = namespaces.find_mode()
         tracer, why_not = (None, "--no-trace") if no_trace else tracing.open_tracer()
@@ -152,11 +156,22 @@ def remove_stale_folders() -> None:
 
 def write_launcher(launcher: str, python: str) -> str:
     """Write a fresh launcher for this checkout's pyinit, which its base name makes what it is; return its path."""
-    done = subprocess.run([sys.executable, "-m", "pyinit.install", "--python", python, launcher], cwd=ROOT,
-                          capture_output=True, timeout=60, check=False)
+    return write("pyinit.install", "--python", python, launcher)
+
+
+def write_lean(path: str) -> str:
+    """Write a fresh lean pause of this checkout where there is one for this machine; return its path."""
+    return write("pyinit.lean", path) if os.uname().machine in MACHINES else path
+
+
+def write(module: str, *arguments: str) -> str:
+    """Have one of pyinit's tools write a program at the path that is its last argument; return that. Raises ValueError.
+    """
+    done = subprocess.run([sys.executable, "-m", module, *arguments], cwd=ROOT, capture_output=True, timeout=60,
+                          check=False)
     if done.returncode:
-        raise ValueError(f"cannot write a launcher: {done.stderr.decode(errors='replace').strip()}")
-    return launcher
+        raise ValueError(f"cannot write {arguments[-1]}: {done.stderr.decode(errors='replace').strip()}")
+    return arguments[-1]
 
 
 def select_inits(bench: Bench, only: Optional[str]) -> None:

@@ -13,9 +13,9 @@ from typing import Optional, Sequence
 # none of the harness's either; a SLEEPER stands for a pause that does not reap.
 INIT, PAUSE, SUPERVISOR, SLEEPER = "init", "pause", "supervisor", "sleeper"
 
-# An init is one line here. {pyinit} and {pause} are fresh launchers, {folder} is an empty folder. Words NAME=VALUE in
-# front of a command are its environment, as in a shell. `group` is the command that forwards to the main child's whole
-# process group; "" when there is none.
+# An init is one line here. {pyinit} and {pause} are fresh launchers, {lean} is a fresh lean pause, no program on a
+# machine that has none, and {folder} is an empty folder. Words NAME=VALUE in front of a command are its environment, as
+# in a shell. `group` is the command that forwards to the main child's whole process group; "" when there is none.
 TABLE = (
     # name, kind, command, group, how its version is asked for
     ("pyinit", INIT, "{pyinit} --", "{pyinit} -g --", "{pyinit} --version"),
@@ -28,11 +28,12 @@ TABLE = (
     ("s6-svscan", SUPERVISOR, "s6-svscan -t0 {folder}", "", ""),
     ("pyinit pause", PAUSE, "{pause}", "", "{pause} -v"),
     ("pyinit pause (kernel)", PAUSE, "PYINIT_REAP=kernel {pause}", "", "{pause} -v"),
+    ("pyinit lean", PAUSE, "{lean}", "", "{lean} -v"),
     ("catatonit -P", PAUSE, "catatonit -P", "", "catatonit --version"),
     ("sleep (as pause v3.0)", SLEEPER, "sleep infinity", "", "sleep --version"),
 )
 
-OWN = ("pyinit", "pyinit --reap kernel", "pyinit pause", "pyinit pause (kernel)")
+OWN = ("pyinit", "pyinit --reap kernel", "pyinit pause", "pyinit pause (kernel)", "pyinit lean")
 
 # Where inits are installed that are not meant to be started by hand.
 HIDDEN_FOLDERS = ("/usr/libexec/podman", "/usr/libexec/docker", "/usr/lib/docker", "/usr/local/lib/docker")

@@ -314,8 +314,9 @@ def redirect(stdin: int, stdout: int, stderr: int) -> None:
         os.dup2(descriptor, target)
 
 
-def spawn(argv: Sequence[str], mode: str = NAMESPACE, environment: Optional[dict] = None) -> int:
-    """Start a program as PID 1 of a new PID namespace by posix_spawn(3); return its PID.
+def spawn(argv: Sequence[str], mode: str = NAMESPACE, environment: Optional[dict] = None,
+          blocked: Sequence[int] = ()) -> int:
+    """Start a program as PID 1 of a new PID namespace by posix_spawn(3), with some signals blocked; return its PID.
 
     It copies no page tables of the harness, so that it is the cheap way in for measuring how long programs take. There
     is no parent-death signal here: what it starts is to be short-lived.
@@ -327,7 +328,7 @@ def spawn(argv: Sequence[str], mode: str = NAMESPACE, environment: Optional[dict
     more, argv = split_environment(argv)
     with own_namespace(mode):
         pid = os.posix_spawn(argv[0], argv, {**(os.environ if environment is None else environment), **dict(more)},
-                             file_actions=actions, setsigmask=(), setsigdef=defaults, setpgroup=0)
+                             file_actions=actions, setsigmask=blocked, setsigdef=defaults, setpgroup=0)
     ACTIVE.add(pid)
     return pid
 

@@ -16,6 +16,7 @@ PREFIX = "pyinit-benchmarks-"
 FORK, SIGNAL = "sched/sched_process_fork", "signal/signal_generate"
 CLONES = ("syscalls/sys_exit_clone", "syscalls/sys_exit_clone3", "syscalls/sys_exit_fork", "syscalls/sys_exit_vfork")
 WAITS = ("syscalls/sys_exit_wait4", "syscalls/sys_exit_waitid")
+EXEC, MASK = "sched/sched_process_exec", "syscalls/sys_exit_rt_sigprocmask"
 FIELDS = ("child_pid", "ret", "pid", "sig", "result", "code")
 SIGCHLD = 17
 IGNORED = 1  # signal_generate's result for a signal that the kernel dropped: TRACE_SIGNAL_IGNORED
@@ -50,7 +51,7 @@ class Tracer:
             self.write("trace_clock", "mono")  # CLOCK_MONOTONIC, as the storm generator's plan
             cpus = os.cpu_count() or 1
             self.write("buffer_size_kb", str(min(PER_CPU, TOGETHER // cpus) // 1024))
-            for event in (SIGNAL, FORK, *CLONES, *WAITS):
+            for event in (SIGNAL, FORK, *CLONES, *WAITS, EXEC, MASK):
                 self.add(event)
         except OSError as error:
             self.__exit__()
@@ -97,11 +98,19 @@ class Tracer:
         self.write(f"events/{SIGNAL}/enable", "1")
         self.write("tracing_on", "1")
 
+    def start_masks(self) -> None:
+        """Record when programs are executed, and when signal masks are changed, whoever does it."""
+        self.write("tracing_on", "0")
+        self.write("trace", "")
+        for event in {EXEC, MASK} & set(self.enabled):
+            self.write(f"events/{event}/enable", "1")
+        self.write("tracing_on", "1")
+
     def start(self, init: int, storm: str) -> None:
         """Record SIGCHLDs to the init, its waits, and the forks of processes that are named `storm`."""
         self.write("tracing_on", "0")
         self.write("trace", "")
-        for event in self.enabled:
+        for event in [event for event in self.enabled if event not in (EXEC, MASK)]:
             if event == SIGNAL:
                 rule = f"sig == {SIGCHLD} && pid == {init}"
             elif event in WAITS:

@@ -21,7 +21,7 @@ INIT_PATH = ("pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.s
 PAUSE_PATH = ("pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.signals", "pyinit.main",
               "pyinit.personalities", "pyinit.personalities.*", "pyinit.reaper", "pyinit.lines", "pyinit.pause")
 # Never imported by a launcher.
-NOT_BUNDLED = ("pyinit.__main__", "pyinit.bundle", "pyinit.install")
+NOT_BUNDLED = ("pyinit.__main__", "pyinit.bundle", "pyinit.install", "pyinit.lean")
 PACKAGES = ("pyinit", "pyinit.personalities")
 
 # The bundle's own code, in whose globals the launcher has put the file's PATH and the SIZE that it has read of it.

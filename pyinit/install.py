@@ -80,9 +80,7 @@ def install(destination: str, python: str = sys.executable, pause: bool = False)
         name = "pyinit"
     bundle = destination + ".pyc"
     for path in (destination, bundle):
-        if os.path.lexists(path) and not (os.path.islink(path) or os.path.isfile(path)):
-            what = "is a directory" if os.path.isdir(path) else "is there and is no file"
-            raise InstallError(f"{path}: {what}; expected the path of the launcher itself")
+        check_destination(path, "the launcher itself")
     python, implementation = inspect_interpreter(python)
     shebang = f"#!{python} -ISXutf8"
     # execve(2): the kernel reads 256 bytes (128 before Linux 5.1), and splits at white space.
@@ -97,6 +95,15 @@ def install(destination: str, python: str = sys.executable, pause: bool = False)
     write_file(bundle, content, 0o644)
     write_file(destination, os.fsencode(text), 0o755)
     return [destination, bundle]
+
+
+def check_destination(path: str, what: str) -> None:
+    """Raise InstallError if at a path there is what is no file and no link: it is never replaced. what: what the path
+    should be of.
+    """
+    if os.path.lexists(path) and not (os.path.islink(path) or os.path.isfile(path)):
+        found = "is a directory" if os.path.isdir(path) else "is there and is no file"
+        raise InstallError(f"{path}: {found}; expected the path of {what}")
 
 
 def inspect_interpreter(python: str) -> tuple[str, str]:

@@ -17,7 +17,9 @@ pytest.register_assert_rewrite("support")  # so that its assertions say what the
 
 import cri  # noqa: E402
 from containers import BASE, Lab, reason_to_skip  # noqa: E402
-from support import NAMESPACE, PYTHON, ROOT, STAND_IN, Init, kernel_can_reap, python  # noqa: E402
+from support import NAMESPACE, PYTHON, ROOT, STAND_IN, Init, emulate, kernel_can_reap, python  # noqa: E402
+
+from pyinit.lean import MACHINES  # noqa: E402
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,6 +55,30 @@ def pause_launcher(install_folder: Path) -> str:
     path = install_folder / "pause"
     subprocess.run([PYTHON, "-m", "pyinit.install", "--pause", path], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def lean_pauses(install_folder: Path) -> dict[str, str]:
+    """The lean pause for each machine."""
+    paths = {machine: str(install_folder / f"lean-{machine}") for machine in MACHINES}
+    for machine, path in paths.items():
+        subprocess.run([PYTHON, "-m", "pyinit.lean", path, "--machine", machine], cwd=ROOT, check=True,
+                       stdout=subprocess.DEVNULL)
+    return paths
+
+
+@pytest.fixture(params=list(MACHINES))
+def lean_pause(request: pytest.FixtureRequest, lean_pauses: dict[str, str]) -> list[str]:
+    """The command of each machine's lean pause."""
+    return lean_command(request.param, lean_pauses)
+
+
+def lean_command(machine: str, lean_pauses: dict[str, str]) -> list[str]:
+    """What runs a machine's lean pause here."""
+    front = emulate(machine)
+    if front is None:
+        pytest.skip(f"qemu-{machine}-static is not installed")
+    return [*front, lean_pauses[machine]]
 
 
 @pytest.fixture(scope="session")
@@ -144,8 +170,15 @@ def needs_containerd(session_lab: Lab) -> None:
         pytest.skip(reason)
 
 
+@pytest.fixture(scope="session")
+def lean_image(session_lab: Lab) -> str:
+    """The lean pause image, as the README builds it."""
+    session_lab.build("lean", ROOT / "Dockerfile.pause", "--target", "lean", context=ROOT)
+    return "localhost/lean"
+
+
 # Each image that is to be a pause, by its fixture.
-@pytest.fixture(scope="session", params=["pause_image"])
+@pytest.fixture(scope="session", params=["pause_image", "lean_image"])
 def each_pause(request: pytest.FixtureRequest) -> str:
     """The image of each pause."""
     return request.getfixturevalue(request.param)

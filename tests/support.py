@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -330,6 +331,16 @@ class Terminal:
     def foreground(self) -> int:
         """The foreground process group, as seen from here."""
         return os.tcgetpgrp(self.master)
+
+
+def emulate(machine: str) -> Optional[list[str]]:
+    """What runs programs of a machine here, in front of their argv: nothing, or QEMU's user mode; None if it is not
+    installed. QEMU ends a pause that is PID 1 on signals that the kernel would drop, as it catches them.
+    """
+    if os.uname().machine == machine:
+        return []
+    emulator = shutil.which(f"qemu-{machine}-static")
+    return [emulator] if emulator else None
 
 
 def kernel_can_reap() -> bool:

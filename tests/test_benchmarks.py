@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 
 from benchmarks import inits, pacing, percentiles, reaps, report, ringbuffer, svg, tracing
+from benchmarks.experiments import start
 from benchmarks.inits import AGAIN, INIT, PAUSE
 from benchmarks.ringbuffer import Event
 
@@ -276,7 +277,7 @@ def test_a_bad_init_is_refused(text: str) -> None:
 def test_every_line_of_the_table_is_an_init() -> None:
     for name, kind, command, _group, _version in inits.TABLE:
         assert kind in (inits.INIT, inits.PAUSE, inits.SUPERVISOR, inits.SLEEPER)
-        assert command.format(pyinit="x", pause="y", folder="z"), name
+        assert command.format(pyinit="x", pause="y", lean="v", folder="z"), name
     assert {line[0] for line in inits.TABLE} >= set(inits.OWN)
 
 
@@ -304,3 +305,11 @@ def test_a_global_pid_that_is_used_again_is_another_process() -> None:
     result = reaps.match(events)
     assert [(reap.order, reap.latency) for reap in result.reaps] == [(0, 10), (1, 7)]
     assert result.unmatched == 0
+
+
+def test_window_without_a_mask_is_from_the_last_exec_to_the_first_mask_behind_it() -> None:
+    events = [Event(10, 7, tracing.MASK, {}), Event(20, 7, tracing.EXEC, {}), Event(25, 8, tracing.MASK, {}),
+              Event(30, 7, tracing.MASK, {}), Event(40, 7, tracing.MASK, {})]
+    assert start.find_window(events, 7) == 10
+    assert start.find_window(events, 8) is None
+    assert start.find_window([], 7) is None

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import cgroups, cli, generators, namespaces, procfs, tracing
+from pyinit.lean import MACHINES
 
 ROOT = Path(__file__).resolve().parent.parent
 COMMAND = [sys.executable, "-m", "benchmarks"]
@@ -55,14 +56,35 @@ def test_quick_has_every_experiment(tmp_path: Path) -> None:
     assert list(data) == list(cli.EXPERIMENTS)
     for row in data["reap"] + data["scale"] + data["forward"]:
         assert row["latency_ns"]["n"] or row.get("by_kernel"), row
-    assert not any(row["by_kernel"] for row in data["reap"] + data["scale"] if "kernel" not in row["init"])
-    assert all(row["cpu_ns"] > 0 or "kernel" in row["init"] for row in data["cost"])
+    by_kernel = {"pyinit --reap kernel", "pyinit pause (kernel)", "pyinit lean"}
+    assert not any(row["by_kernel"] for row in data["reap"] + data["scale"] if row["init"] not in by_kernel)
+    assert all(row["cpu_ns"] > 0 or row["init"] in by_kernel for row in data["cost"])
     assert all(row["one"]["Private_Dirty"] > 0 for row in data["memory"])
+    memory = {row["init"]: row["sum"] for row in data["memory"]}
+    if "pyinit lean" in memory:
+        assert memory["pyinit lean"]["Private_Dirty"] < memory["sleep (as pause v3.0)"]["Private_Dirty"]
     assert any(row["plain_over_true_ns"] for row in data["start"])
     assert all(row["cpu_ns"] > 0 and row["memory"] > 0 for row in data["zombies"])
     incident = {row["init"]: row for row in data["incident"]}
-    assert incident["pyinit pause"]["refused"] == 0
+    for name in {"pyinit pause", "pyinit lean"} & incident.keys():
+        assert (incident[name]["refused"], incident[name]["until_eagain_ns"]) == (0, None)
+    assert ("pyinit lean" in incident) == (os.uname().machine in MACHINES)
     assert all(row["until_eagain_ns"] for name, row in incident.items() if name.startswith("sleep"))
+
+
+def test_the_lean_pause_is_measured_as_the_others_are(tmp_path: Path) -> None:
+    if os.uname().machine not in MACHINES:
+        pytest.skip("there is no lean pause for this machine")
+    sleeper = "sleep (as pause v3.0)"
+    data = {}
+    for experiment, only in (("start", "pyinit lean"), ("incident", f"pyinit lean,{sleeper}")):
+        done = run(experiment, "--quick", "--only", only, "--json", str(tmp_path / "f.json"))
+        assert done.returncode == 0, done.stderr
+        rows = json.loads((tmp_path / "f.json").read_text())["experiments"][0]["data"]
+        data[experiment] = {row["init"]: row for row in rows}
+    assert all(data["start"]["pyinit lean"][name] for name in ("plain_ns", "to_mask_ns", "stop_ns"))
+    assert data["incident"]["pyinit lean"]["zombies"] == data["incident"]["pyinit lean"]["refused"] == 0
+    assert data["incident"][sleeper]["until_eagain_ns"]
 
 
 def test_an_init_without_zombies_has_no_latency_but_a_line(tmp_path: Path) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Optional
+from typing import Optional, Sequence
 
 from .. import namespaces, procfs
 from ..bench import Bench
-from ..inits import INIT, Init, find_program
+from ..inits import INIT, PAUSE, Init, find_program
 from ..namespaces import NAMESPACE, PLAIN, SLEEPING_MAIN, StartError
 from ..percentiles import median
 from ..report import NOTHING, Ratios, Result, format_time, note_noise
+from ..ringbuffer import Event
+from ..tracing import EXEC, MASK
 
 NAME = "start"
 TURNS, QUICK_TURNS = 40, 10
@@ -20,6 +22,7 @@ STOP_TURNS, QUICK_STOP_TURNS = 15, 4
 
 TRUE, BARE = "true, alone", "python3 -IS -c pass"
 POLLING = 0.00005  # seconds between two looks; closer ones would take CPU from what is measured
+SELDOM = 0.02  # where the tracepoints tell when it was: each look holds up a start, which took half as long again
 PATIENCE = 1.0  # seconds to wait for an init to mask a signal, or to stop
 
 # Not PID 1, tini and pyinit look whether they are a subreaper only in order to warn that they are not.
@@ -32,7 +35,7 @@ def run(bench: Bench) -> Result:
                     ["init", "PID 1: true", "over true", "/ bare python", "plain: true", "over true", "/ bare python",
                      "to mask", "SIGTERM to exit", "over / best peer"])
     inits = bench.with_check(bench.inits)
-    starts = measure_starts(bench, bench.with_check(bench.of_kind(INIT)))
+    starts = measure_starts(bench, bench.with_check(bench.of_kind(INIT, PAUSE)), result)
     windows: dict[str, list[Optional[float]]] = {}
     stops: dict[str, list[Optional[float]]] = {}
     for init in bench.turns(QUICK_STOP_TURNS if bench.quick else STOP_TURNS, inits, f"{NAME}: mask and stop"):
@@ -45,11 +48,12 @@ def run(bench: Bench) -> Result:
     return result
 
 
-def measure_starts(bench: Bench, inits: list[Init]) -> dict[tuple[str, str], list[int]]:
+def measure_starts(bench: Bench, inits: list[Init], result: Result) -> dict[tuple[str, str], list[int]]:
     """Nanoseconds from posix_spawn(3) to the exit seen, for each (mode, name), all in turns."""
     true = find_program("true") or "/bin/true"
     commands = [(TRUE, [true]), (BARE, [bench.python, "-IS", "-c", "pass"])]
-    commands += [(init.name, [*init.command, true]) for init in inits]
+    commands += [(init.name, [*init.command, true] if init.kind == INIT else init.command) for init in inits]
+    pauses = {init.name for init in inits if init.kind == PAUSE}
     modes = {NAMESPACE: os.environ, PLAIN: PLAIN_ENVIRONMENT}
     if bench.mode != NAMESPACE:
         del modes[NAMESPACE]
@@ -59,17 +63,31 @@ def measure_starts(bench: Bench, inits: list[Init]) -> dict[tuple[str, str], lis
         for mode, environment in modes.items():
             for name, argv in commands:
                 bench.progress.show(f"{NAME}: turn {turn} of {count}: {name}")
-                elapsed = time_run(argv, mode, environment)
+                try:
+                    elapsed = time_run(argv, mode, environment, name in pauses)
+                except StartError as error:
+                    result.warn(str(error))
+                    continue
                 if turn:
                     times.setdefault((mode, name), []).append(elapsed)
     return times
 
 
-def time_run(argv: list[str], mode: str, environment) -> int:
-    """Nanoseconds that a program takes from posix_spawn(3) until its end is seen."""
+def time_run(argv: list[str], mode: str, environment, is_pause: bool) -> int:
+    """Nanoseconds that a program takes from posix_spawn(3) until its end is seen.
+
+    A pause does not end by itself: it finds a SIGTERM that is pending. Raises StartError if that does not end it.
+    """
     before = time.monotonic_ns()
-    pid = namespaces.spawn(argv, mode, environment)
+    pid = namespaces.spawn(argv, mode, environment, (signal.SIGTERM,) if is_pause else ())
     try:
+        if is_pause:
+            os.kill(pid, signal.SIGTERM)
+            namespaces.wait_exit(pid, PATIENCE)
+            elapsed = time.monotonic_ns() - before
+            if procfs.read_state(pid) != "Z":
+                raise StartError(f"{argv[0]}: a SIGTERM that was pending at its start did not end it")
+            return elapsed
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         return time.monotonic_ns() - before
     finally:
@@ -77,18 +95,34 @@ def time_run(argv: list[str], mode: str, environment) -> int:
 
 
 def measure_window(bench: Bench, init: Init) -> Optional[float]:
-    """Nanoseconds from the exec until a SIGTERM would not be lost, seen by polling /proc; None if never."""
+    """Nanoseconds from the exec until a SIGTERM would not be lost; None if never.
+
+    That it is blocked or caught is seen by polling /proc; with tracepoints, when it was.
+    """
     main = SLEEPING_MAIN if init.kind == INIT else []
+    if bench.tracer:
+        bench.tracer.start_masks()
     pid = namespaces.spawn([*init.command, *main], bench.mode)
     began = time.monotonic_ns()
+    polled = None
     try:
-        while time.monotonic_ns() - began < PATIENCE * 1e9:
+        while polled is None and time.monotonic_ns() - began < PATIENCE * 1e9:
             if procfs.blocks_or_catches(pid, signal.SIGTERM):
-                return time.monotonic_ns() - began
-            time.sleep(POLLING)
-        return None
+                polled = time.monotonic_ns() - began
+            else:
+                time.sleep(SELDOM if bench.tracer else POLLING)
     finally:
         namespaces.end(pid, bench.mode)
+        events = bench.tracer.stop() if bench.tracer else []
+    return polled if polled is None else find_window(events, pid) or polled
+
+
+def find_window(events: Sequence[Event], pid: int) -> Optional[int]:
+    """Nanoseconds from a process's last exec to the first change of its mask after that; None if that is not seen."""
+    executed = [event.time for event in events if event.pid == pid and event.name == EXEC]
+    masked = [event.time for event in events if event.pid == pid and event.name == MASK
+              and executed and event.time > executed[-1]]
+    return masked[0] - executed[-1] if masked else None
 
 
 def measure_stop(bench: Bench, init: Init) -> Optional[float]:
@@ -106,9 +140,11 @@ def add_rows(result: Result, bench: Bench, inits: list[Init], starts: dict, wind
     middle = {key: median(values) for key, values in starts.items()}
     namespace_cost = max(0.0, (middle.get((NAMESPACE, TRUE)) or 0) - middle[PLAIN, TRUE])
 
+    pauses = {init.name for init in inits if init.kind == PAUSE}  # which do not run true
+
     def over(mode: str, name: str) -> Optional[float]:
         value = middle.get((mode, name))
-        return None if value is None else value - middle[mode, TRUE]
+        return None if value is None or name in pauses else value - middle[mode, TRUE]
 
     def times_bare(mode: str, name: str) -> Optional[float]:
         bare = middle.get((mode, BARE))
@@ -135,9 +171,11 @@ def add_rows(result: Result, bench: Bench, inits: list[Init], starts: dict, wind
         f"medians; each is started by posix_spawn(3) from the harness, which copies no memory; that, and the new PID "
         f"namespace ({format_time(namespace_cost)}), is in true alone as well, so that 'over true' has neither; / bare "
         "python is that over the whole of python3 -IS -c pass, less the namespace",
+        "a pause runs no true: it is started with a SIGTERM blocked and pending, and timed until that has ended it",
         "plain: not PID 1, with TINI_VERBOSITY=0, so that nobody looks whether it is a subreaper in order to warn",
         "to mask: from the exec until SIGTERM is blocked or caught, before which PID 1 loses it (pid_namespaces(7)); "
-        "seen by polling /proc every 150 us or so, so that the smallest are upper bounds",
+        + ("seen by the kernel's tracepoints, as the first change of the mask" if bench.tracer else
+           "seen by polling /proc every 150 us or so, so that the smallest are upper bounds"),
         "SIGTERM to exit: the main child is sleep, which SIGTERM ends; never: it was still there after a second"]
     note_noise(result, "time over true", [ratios.noise])
 
