@@ -71,7 +71,7 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
     if options.pause:
         from .pause import pause
 
-        return pause(log, options.reap == "kernel", options.announce)
+        return pause(options, log)
     from .supervise import supervise
 
     return supervise(options, entry, log)

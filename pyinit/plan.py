@@ -20,21 +20,26 @@ def plan(options: Options, log: Log):
 def choose_reaper(options: Options, log: Log):
     """The kernel where it was asked for and can; else the waitpid loop, which counts for the statistics."""
     report = reporter(options, log)
-    if options.reap == "kernel":
-        if options.warn_on_reap:
-            log.tell(WARNING, "no_kernel_reaping", "a warning for each orphan needs the waitpid loop")
-        else:
-            try:
-                from .kernel_reaper import KernelReaper
+    if lets_kernel_reap(options, log):
+        try:
+            from .kernel_reaper import KernelReaper
 
-                return KernelReaper(log)
-            except (ImportError, AttributeError, OSError) as error:
-                log.tell(WARNING, "no_kernel_reaping", getattr(error, "strerror", None) or str(error))
+            return KernelReaper(log)
+        except (ImportError, AttributeError, OSError) as error:
+            log.tell(WARNING, "no_kernel_reaping", getattr(error, "strerror", None) or str(error))
     if options.stats or options.stats_signal:
         from .stats import CountingReaper
 
         return CountingReaper(report)
     return WaitReaper(report)
+
+
+def lets_kernel_reap(options: Options, log: Log) -> bool:
+    """Whether the kernel is to reap; says so where that was asked for together with what it cannot do."""
+    if options.reap == "kernel" and options.warn_on_reap:
+        log.tell(WARNING, "no_kernel_reaping", "a warning for each orphan needs the waitpid loop")
+        return False
+    return options.reap == "kernel"
 
 
 def open_stats(options: Options, reaper):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -113,6 +114,31 @@ def test_orphans_of_others_are_reaped(pause: list[str], first: list[str]) -> Non
             wait_until(lambda: not children_of(pid), "all orphans to be reaped")
         running.send(signal.SIGTERM)
         assert running.finish().code == 0
+
+
+@pytest.mark.parametrize("pause, options, told", [
+    ("--pause", ["-vv"], rb"pyinit: reaped PID \d+, exit code 0"),
+    ("--pause", ["-w"], rb"pyinit: warning: reaped zombie process with PID \d+"),
+    ("launcher", [], rb"pyinit: reaped PID \d+, exit code 0"),
+], indirect=["pause"])
+def test_reaps_are_told_if_asked_for(pause: list[str], first: list[str], options: list[str], told: bytes) -> None:
+    """A pod's image can set a variable, but nobody gives its pause an argument."""
+    variable = [] if options else ["env", "PYINIT_VERBOSITY=3"]
+    with start([*first, *variable, *pause, *options], "pid1") as running:
+        with enter(running.pid, python(ORPHANS, "3")) as other:
+            assert other.stdout.read() == b"done\n"
+        wait_until(lambda: not children_of(running.pid), "all orphans to be reaped")
+        running.send(signal.SIGTERM)
+        *lines, _ = running.finish().err.splitlines()
+        assert len(lines) == 3 and all(re.fullmatch(told, line) for line in lines)
+
+
+def test_kernel_reaping_gives_way_to_warnings(launcher: str, first: list[str]) -> None:
+    with start([*first, launcher, "--pause", "-w", "--reap", "kernel"], "pid1") as running:
+        assert b"a warning for each orphan needs the waitpid loop" in running.read_error()
+        with enter(running.pid, python(ORPHANS, "1")) as other:
+            assert other.stdout.read() == b"done\n"
+        wait_until(lambda: b"reaped zombie process" in running.read_error(), "the warning")
 
 
 def test_orphans_of_others_are_left_without_a_reaper(first: list[str]) -> None:

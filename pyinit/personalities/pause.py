@@ -1,4 +1,7 @@
-"""The pause of a pod: -v and -V print the version, every other argument is ignored."""
+"""The pause of a pod: -v and -V print the version, every other argument is ignored.
+
+PYINIT_VERBOSITY is obeyed, as a pod's image can set a variable, but nobody gives its pause an argument.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,9 @@ def messages():
 
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
     """Options from a command line, without argv[0]; as in pause v3.1 nothing is refused."""
-    return Options(pause=True, show="version" if "-v" in arguments or "-V" in arguments else "")
+    verbosity = environ.get(b"PYINIT_VERBOSITY", b"")
+    return Options(pause=True, show="version" if "-v" in arguments or "-V" in arguments else "",
+                   verbosity=int(verbosity) if verbosity.isdigit() else 1)
 
 
 def show(options: Options, name: str) -> int:
