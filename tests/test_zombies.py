@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Optional
 
@@ -17,14 +18,14 @@ from pyinit.zombies.__main__ import parse_arguments
 from pyinit.zombies.as_json import as_dictionary, format_json
 from pyinit.zombies.budgets import Budget, find_tightest
 from pyinit.zombies.cgroupfs import Limit, read_limits
-from pyinit.zombies.check import CRITICAL, OK, WARNING, Thresholds, judge, status_line
+from pyinit.zombies.check import CRITICAL, OK, UNKNOWN, WARNING, Thresholds, judge, status_line
 from pyinit.zombies.containers import Container, find_container, parse_cgroups, parse_path, pids_path
 from pyinit.zombies.exposition import format_metrics
-from pyinit.zombies.growth import Tally, growth_per_minute, seconds_left
+from pyinit.zombies.growth import Tally, growth_per_minute, seconds_left, tally_ages
 from pyinit.zombies.report import CAUSES, Report, make_report
 from pyinit.zombies.snapshot import (TICKS_PER_SECOND, Actor, Process, Snapshot, Status, Zombie, parse_command,
-                                     parse_process_limit, parse_stat, parse_status, parse_tasks, parse_zombie_status,
-                                     read_command, take_snapshot)
+                                     parse_number, parse_process_limit, parse_stat, parse_status, parse_tasks,
+                                     parse_zombie_status, read_command, take_snapshot, usable_pids)
 from pyinit.zombies.table import format_report, headline
 from pyinit.zombies.verdicts import VERDICTS, explain
 from pyinit.zombies.words import format_duration, parse_duration, printable
@@ -56,7 +57,8 @@ RECORDINGS = [
      Container("systemd", "worker.service"), "a) Z (b\nc (16) is alive and does not wait"),
     ("traced", "traced", 1, 20, "python3.11", Container("systemd", "session-2.scope"),
      Container("systemd", "session-2.scope"), "traced by python3.11 (22)"),
-    ("threads-alive", "threads-alive", 1, 2, "python", Container("docker", "d" * 64), Container(), "java (23)"),
+    ("threads-alive", "threads-alive", 1, 2, "python", Container("docker", "d" * 64), Container("docker", "d" * 64),
+     "java (23)"),
     ("teardown", "teardown", 1, 25, "unshare", Container(), Container(), "java (27) in an uninterruptible sleep (D)"),
 ]
 
@@ -93,37 +95,41 @@ def test_incident_as_people_read_it(recorded) -> None:
 
 @pytest.mark.parametrize("line, expected", [
     (b"7 (sh) Z 1 7 7 0 -1 4227148 61 0 0 0 0 0 0 0 20 0 1 0 1166494 0 0 184",
-     Process(7, 1, "sh", "Z", 4227148, 1, 1166494, 0)),
+     Process(7, 1, "sh", "Z", 4227148, 1, 1166494)),
     (b"8 (a) R 9 (b\nc) S 3 7 7 0 -1 0 0 0 0 0 0 0 0 0 20 0 12 0 99 0",
-     Process(8, 3, "a) R 9 (b\nc", "S", 0, 12, 99, 0)),
-    (b"9 (\xff) S 0 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 99 0", Process(9, 0, "\\xff", "S", 4, 1, 99, 0)),
-    (b"9 () S 0 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 99 0", Process(9, 0, "", "S", 4, 1, 99, 0)),
+     Process(8, 3, "a) R 9 (b\nc", "S", 0, 12, 99)),
+    (b"9 (\xff) S 0 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 99 0", Process(9, 0, "\\xff", "S", 4, 1, 99)),
+    (b"9 () S 0 7 7 0 -1 4 0 0 0 0 0 0 0 0 20 0 1 0 99 0", Process(9, 0, "", "S", 4, 1, 99)),
 ])
 def test_parse_stat(line: bytes, expected: Process) -> None:
-    assert parse_stat(line, 0) == expected
+    assert parse_stat(line) == expected
 
 
 @pytest.mark.parametrize("line", [b"", b"7 (sh", b"7 (sh) Z 1", b"no number (sh) Z 1 7 7 0 -1 4227148 61 0 0"])
 def test_parse_stat_of_no_line(line: bytes) -> None:
     with pytest.raises((ValueError, IndexError)):
-        parse_stat(line, 0)
+        parse_stat(line)
 
 
 @pytest.mark.parametrize("text, expected", [
     (b"Name:\tx\nTracerPid:\t0\nNSpid:\t77\t1\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0\nCapEff:\t0\n", Status(is_init=True)),
     (b"Name:\tx\nTracerPid:\t12\nNSpid:\t77\t11\nSigBlk:\t0\nSigIgn:\t10000\nCapEff:\t0\n",
-     Status(12, sigchld="ignored")),
+     Status(tracer=12, sigchld="ignored")),
     (b"Name:\tx\nSigBlk:\t0\nSigIgn:\t0\nSigCgt:\t0000000000010002\n", Status(sigchld="caught")),
     (b"Name:\tx\nSigBlk:\t0000000000010000\nSigCgt:\t0000000000010002\n", Status(sigchld="blocked")),
     (b"Name:\tx\nCapEff:\t0000000001000000\n", Status(above_limits=True)),
     (b"Name:\tx\nCapEff:\t0000000000200000\n", Status(above_limits=True)),
     (b"Name:\tx\\nNSpid:\\t1\nNSpid:\t5\n", Status()),
+    (b"Name:\tx\nUid:\t1000\t0\t0\t0\n", Status(uid=1000)),
+    (b"Name:\tx\nGroups:\t" + b"1000000000 " * 7000 + b"\nNSpid:\t9\t1\nSigCgt:\t10000\n",
+     Status(is_init=True, sigchld="caught")),
+    (b"Name:\tx\nTracerPid:\t7", Status(tracer=7)),  # cut
     (b"Name:\tx\nPid:\t1\n", Status(is_init=True)),  # before Linux 4.1
     (b"", Status()),
 ])
 def test_parse_status(text: bytes, expected: Status) -> None:
     assert parse_status(text) == expected
-    assert parse_zombie_status(text) == Status(expected.tracer, expected.is_init)
+    assert parse_zombie_status(text) == Status(expected.uid, expected.tracer, expected.is_init)
 
 
 def test_parse_the_rest() -> None:
@@ -135,6 +141,10 @@ def test_parse_the_rest() -> None:
     assert parse_process_limit(limits % b"unlimited") is None
     assert parse_process_limit(b"") is None
     assert parse_tasks(b"0.20 0.18 0.12 1/823 11206\n") == 823
+    assert parse_tasks(b"") is None
+    assert (parse_number(b"12.50 7.25\n"), parse_number(b"")) == (12.5, 0)
+    # 100 free numbers and those below RESERVED_PIDS that are taken.
+    assert usable_pids(400, [1, 2, 299, 300, 350]) == 103
 
 
 # As Kubernetes, containerd, CRI-O, Docker, podman, LXC and systemd name their cgroups, with both cgroup drivers.
@@ -238,18 +248,24 @@ def test_limits_where_the_own_cgroup_is_mounted_as_the_root(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("now, before, seconds, expected", [
-    (Tally(30, 900), Tally(20, 840), 60, 10),
-    (Tally(30, 900), Tally(36, 840), 60, -6),
-    (Tally(30, 900), Tally(), 10, 180),
-    (Tally(), Tally(), 60, 0),
-    (Tally(5, 10), Tally(5, 10), 0, None),
-    (Tally(), None, 0, 0),
-    (Tally(297, 2970), None, 0, 6),
-    (Tally(1, 86400), None, 0, None),   # one says nothing
-    (Tally(90, 2), None, 0, None),      # they may be about to be reaped
+    (30, 20, 60, 10), (30, 36, 60, -6), (30, 0, 10, 180), (0, 0, 60, 0), (5, 5, 0, None),
 ])
-def test_growth(now: Tally, before: Optional[Tally], seconds: float, expected: Optional[float]) -> None:
-    assert growth_per_minute(now, before, seconds) == expected
+def test_growth_between_samples(now: int, before: int, seconds: float, expected: Optional[float]) -> None:
+    assert growth_per_minute(Tally(now, 900), Tally(before, 840), seconds) == expected
+
+
+@pytest.mark.parametrize("ages, expected", [
+    ([], 0),
+    ([86400], None),                             # one says nothing
+    ([10 * each for each in range(1, 301)], 6),  # the incident's: one each ten seconds
+    ([2] * 90, 90),
+    ([0.5] * 500 + [30 * 86400], 500),           # an old one does not hide the others
+    ([1201 + each for each in range(600)], 20),  # it has stopped: the mean of half an hour
+    ([3601 + each for each in range(600)], 600 * 60 / 4200),
+    ([7200, 14400], 2 / 240),
+])
+def test_growth_by_ages(ages: list[float], expected: Optional[float]) -> None:
+    assert growth_per_minute(tally_ages(ages), None, 0) == expected
 
 
 @pytest.mark.parametrize("used, limit, growth, expected", [
@@ -290,15 +306,17 @@ def test_format_duration(seconds: float, text: str) -> None:
 
 
 def process(pid: int, parent: int, name: str = "sh", state: str = "S", **more) -> Process:
-    """A process of user 0, 1,000 s old when the snapshot below is taken."""
+    """A process that was started with the machine."""
     return Process(**{"pid": pid, "parent": parent, "name": name, "state": state, "flags": 0, "threads": 1, "start": 0,
-                      "uid": 0, **more})
+                      **more})
 
 
-def snapshot(processes: list[Process], clock: float = 1000, status: dict[int, Status] = {}, **more) -> Snapshot:
+def snapshot(processes: list[Process], clock: float = 1000, status: dict[int, Status] = {},
+             threads: dict[int, tuple[Process, ...]] = {}, **more) -> Snapshot:
     """A snapshot of these, as take_snapshot() makes it."""
     told = Snapshot(clock, 1.8e9 + clock, clock, {each.pid: each for each in processes}, **more)
-    told.zombies = [Zombie(each, status.get(each.pid, Status()), ()) for each in processes if each.is_zombie]
+    told.zombies = [Zombie(each, status.get(each.pid, Status()), (), threads.get(each.pid, ()))
+                    for each in processes if each.is_zombie]
     told.actors = {each.pid: Actor(each, status.get(each.pid, Status()), ())
                    for each in processes if not each.is_zombie}
     return told
@@ -347,6 +365,35 @@ def test_cause(processes: list[Process], status: dict[int, Status], expected: di
         assert "\n" not in explain(group) and explain(group)[0].isalpha()
 
 
+LIVE, ENDED, STUCK = (process(90, 1, state=state) for state in "SZD")
+
+
+@pytest.mark.parametrize("status, threads, cause, words", [
+    (Status(), (LIVE, ENDED), "threads-alive", "other threads go on"),
+    (Status(), (), "threads-alive", "other threads go on"),  # not to be seen
+    (Status(), (LIVE, STUCK), "threads-alive", "sh (90) is in an uninterruptible sleep (D)"),
+    (Status(tracer=10), (ENDED, ENDED), "traced", "traced by their parent, app (10), which does not wait"),
+    (Status(tracer=1), (ENDED,), "traced", "traced by init (1), which has to wait for them before"),
+    (Status(is_init=True), (LIVE._replace(flags=4),), "teardown", "put there from outside"),
+    (Status(is_init=True), (LIVE,), "threads-alive", "other threads go on"),
+])
+def test_cause_of_leaders(status: Status, threads: tuple[Process, ...], cause: str, words: str) -> None:
+    leader = zombies(10, 11, threads=len(threads) + 1 if threads else 2)
+    now = snapshot([INIT, APP, *leader], status={11: status}, threads={11: threads})
+    group, = make_report(now, None, []).groups
+    assert group.cause == cause and words in explain(group)
+
+
+def test_teardown_names_who_keeps_it() -> None:
+    dying = PAUSE._replace(flags=4)
+    family = [INIT, dying, process(22, 20), process(24, 22, name="dd", state="D"), *zombies(20, 21)]
+    group, = make_report(snapshot(family, status={20: Status(is_init=True)}), None, []).groups
+    assert [each.pid for each in group.responsible] == [24] and "dd (24) in an unint" in explain(group)
+    family.remove(process(24, 22, name="dd", state="D"))
+    group, = make_report(snapshot(family, status={20: Status(is_init=True)}), None, []).groups
+    assert [each.pid for each in group.responsible] == [22]
+
+
 def test_every_cause_has_a_verdict() -> None:
     assert VERDICTS.keys() == set(CAUSES)
 
@@ -357,6 +404,11 @@ def test_reaped_slowly_are_those_whose_siblings_have_gone() -> None:
     # The same PID once more, another process.
     assert causes(snapshot([INIT, APP, *zombies(10, 11, start=5)]), before) == {10: "reaped-slowly"}
     assert causes(snapshot([INIT, APP, *zombies(10, 12, 13)]), before) == {10: "not-waiting"}
+    # More than before: whatever became of that one, it does not keep up.
+    assert causes(snapshot([INIT, APP, *zombies(10, 13, 14, 15)]), before) == {10: "not-waiting"}
+    # What is not the parent's to wait for is not.
+    traced = snapshot([INIT, APP, *zombies(10, 13)], status={13: Status(tracer=1)})
+    assert causes(traced, before) == {10: "traced"}
     # A leak that has just begun: none has gone.
     assert causes(snapshot([INIT, APP, *zombies(10, 13)]), snapshot([INIT, APP], clock=990)) == {10: "not-waiting"}
 
@@ -367,6 +419,27 @@ def test_growth_of_a_group() -> None:
     report = make_report(now, before, [])
     assert [(group.parent_pid, group.growth) for group in report.groups] == [(10, 4.0), (20, 0.0)]
     assert (report.growth, report.interval) == (4.0, 30.0)
+    # Another cause is no growth.
+    stopped = snapshot([INIT, APP._replace(state="T"), PAUSE, *zombies(10, 11), *zombies(20, 21)])
+    assert [group.growth for group in make_report(stopped, before, []).groups] == [0.0, 0.0]
+
+
+def test_chain_is_cut_in_its_middle() -> None:
+    deep = [INIT, *(process(pid, pid - 1) for pid in range(2, 5000)), *zombies(4999, 6000)]
+    group, = make_report(snapshot(deep), None, []).groups
+    assert [each.pid for each in group.chain] == [*range(4999, 4979, -1), 5, 4, 3, 2, 1]
+    family = make_report(snapshot(deep[:10] + zombies(10, 11)), None, []).groups[0].chain
+    assert [each.pid for each in family] == list(range(10, 0, -1))
+
+
+def test_cgroups_of_a_zombie() -> None:
+    """cgroup v1 names the root for it; v2 its own, cgroups(7)."""
+    now = snapshot([INIT, APP, *zombies(10, 11, 12)])
+    now.actors[10] = now.actors[10]._replace(cgroups=(("pids", "/app"), ("", "/v2/app")))
+    for mine, expected in [((("pids", "/"), ("cpu", "/"), ("", "/v2/it")), (("", "/v2/it"), ("pids", "/app"))),
+                           ((("pids", "/it"), ("", "/")), (("pids", "/it"), ("", "/"))),
+                           ((("", "/it"),), (("", "/it"),)), ((), ())]:
+        assert now.cgroups_of(now.zombies[0]._replace(cgroups=mine)) == expected
 
 
 INCIDENT = [INIT, APP, *zombies(10, *range(100, 400))]
@@ -374,8 +447,8 @@ INCIDENT = [INIT, APP, *zombies(10, *range(100, 400))]
 
 def incident(**more) -> Report:
     """300 zombies in 1,000 s, 18 a minute."""
-    return make_report(snapshot(INCIDENT, **{"tasks": 30_000, "pid_max": 32_768, "threads_max": 100_000, **more}), None,
-                       [Limit("/kubepods", 310, 400, frozenset({"/"}))])
+    used = {"tasks": 30_000, "pids": 30_000, "pid_max": 32_768, "threads_max": 100_000}
+    return make_report(snapshot(INCIDENT, **{**used, **more}), None, [Limit("/kubepods", 310, 400, frozenset({"/"}))])
 
 
 def test_budgets() -> None:
@@ -387,12 +460,16 @@ def test_budgets() -> None:
 
 
 def test_budget_of_a_user() -> None:
-    app = APP._replace(uid=1000, threads=5)
-    now = snapshot([INIT, app, *zombies(10, 11, 12, uid=1000)])
-    now.actors[10] = now.actors[10]._replace(process=app, process_limit=50)
+    now = snapshot([INIT, APP, *zombies(10, 11, 12)], status={11: Status(uid=1000), 12: Status(uid=1000)},
+                   users={1000: 7})
+    now.actors[10] = now.actors[10]._replace(status=Status(uid=1000), process_limit=50)
     assert [budget[:4] for budget in make_report(now, None, []).budgets] == [("nproc", "uid 1000", 7, 50)]
+    now.actors[10] = now.actors[10]._replace(process_limit=0)
+    report = make_report(now, None, [])
+    assert (report.budgets[0].share, report.budgets[0].seconds_left) == (1, 0)
+    assert "RLIMIT_NPROC of uid 1000 is used up: no process can be started there." in format_report(report, COMMANDS)
     # It does not bind who may exceed it.
-    now.actors[10] = now.actors[10]._replace(status=Status(above_limits=True))
+    now.actors[10] = now.actors[10]._replace(process_limit=None)
     assert make_report(now, None, []).budgets == ()
 
 
@@ -407,13 +484,13 @@ def test_judge(thresholds: Thresholds, expected: int) -> None:
 
 
 def test_nothing_grows_nothing_is_judged() -> None:
-    calm = make_report(snapshot([INIT, APP], tasks=5, pid_max=10), None, [])
+    calm = make_report(snapshot([INIT, APP], pids=5, pid_max=10), None, [])
     assert judge(calm, Thresholds(warn=1, critical=1, warn_time=1e9, critical_time=1e9)) == OK
 
 
 def test_status_line() -> None:
     assert status_line(incident(), Thresholds(warn=100, critical=1000, warn_time=600)) == (
-        "ZOMBIES WARNING: 300 zombies, 300 of app (10), cgroup used up in 5m | "
+        "ZOMBIES WARNING: 300 zombies, cgroup used up in 5m, 300 of app (10), cgroup is that of /kubepods | "
         "zombies=300;100;1000;0 time_left=300s;600:;;0")
     calm = make_report(snapshot([INIT]), None, [])
     assert status_line(calm, Thresholds(warn=1)) == "ZOMBIES OK: 0 zombies | zombies=0;1;;0"
@@ -437,9 +514,9 @@ def test_metrics() -> None:
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(names) == len(set(names)) == 10
     # What does not grow is never used up; what is not known is not told.
-    calm = format_metrics(make_report(snapshot([INIT], tasks=5, pid_max=10), None, []), 0)
+    calm = format_metrics(make_report(snapshot([INIT], pids=5, pid_max=10), None, []), 0)
     assert 'pyinit_pid_budget_exhausted_seconds{budget="pid_max",scope=""} +Inf' in calm
-    young = format_metrics(make_report(snapshot([INIT, *zombies(1, 2, 3)], clock=1, tasks=5, pid_max=10), None, []), 0)
+    young = format_metrics(make_report(snapshot([INIT, *zombies(1, 2)], clock=1, pids=5, pid_max=10), None, []), 0)
     assert "exhausted" not in young
 
 
@@ -463,7 +540,7 @@ def test_json() -> None:
     group, = told["groups"]
     assert (group["cause"], group["parent"]["name"], len(group["pids"])) == ("not-waiting", "app", 10)
     assert [budget["budget"] for budget in told["budgets"] if budget["tightest"]] == ["cgroup"]
-    calm = as_dictionary(make_report(snapshot([INIT], tasks=5, pid_max=10), None, []), COMMANDS)
+    calm = as_dictionary(make_report(snapshot([INIT], pids=5, pid_max=10), None, []), COMMANDS)
     assert (calm["budgets"][0]["growth_per_minute"], calm["budgets"][0]["seconds_left"]) == (0, None)
 
 
@@ -471,8 +548,8 @@ def test_table() -> None:
     text = format_report(incident(), COMMANDS)
     assert "300  +18/min  16m40s      10  /bin/app --serve" in text
     assert "*  pids.max" in text
-    assert text.endswith("At +18.0 zombies a minute (the mean since the oldest zombie was started; --watch measures "
-                         "it) pids.max of /kubepods is used up in 5m.\n")
+    assert text.endswith("At +18.0 zombies a minute (by when they were started; --watch measures it) pids.max of "
+                         "/kubepods is used up in 5m.\n")
     assert "\x1b" not in text and "\x1b[31m" in format_report(incident(), COMMANDS, colour=True)
 
 
@@ -482,10 +559,22 @@ def test_table_keeps_to_the_width(width: int) -> None:
         assert len(line) <= width
 
 
-def test_hidden_processes_are_told() -> None:
-    report = make_report(snapshot([INIT], unreadable=3), None, [])
-    assert headline(report) == "no zombies among 1 processes"
-    assert "3 processes could not be read" in format_report(report, {})
+@pytest.mark.parametrize("processes, unreadable, words", [
+    ([INIT, APP], 3, "3 processes could not be read"),
+    ([APP], 0, "Processes could not be read"),  # hidepid=2: not even PID 1 is to be seen
+])
+def test_hidden_processes_are_told(processes: list[Process], unreadable: int, words: str) -> None:
+    report = make_report(snapshot(processes, unreadable=unreadable), None, [])
+    assert words in format_report(report, {})
+    assert as_dictionary(report, {})["partial"] and judge(report, Thresholds(warn=1)) == UNKNOWN
+    seen = make_report(snapshot([INIT, APP]), None, [])
+    assert "could not be read" not in format_report(seen, {}) and not as_dictionary(seen, {})["partial"]
+
+
+def test_headline() -> None:
+    assert headline(make_report(snapshot([INIT]), None, [])) == "no zombies among 1 process"
+    watched = headline(make_report(snapshot([INIT, APP, *zombies(10, 11)]), snapshot([INIT], clock=990), []))
+    assert re.fullmatch(r"\d\d:\d\d:\d\d  1 zombie among 3 processes", watched)
 
 
 def test_printable() -> None:

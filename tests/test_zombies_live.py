@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import re
 import signal
+import struct
 import subprocess
 import tempfile
+import termios
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from support import (NAMESPACE, PYTHON, ROOT, Running, children_of, python, read_stat, read_status, run, wait_until,
-                     zombies_of)
+from support import (DEADLINE, NAMESPACE, PYTHON, ROOT, Running, Terminal, children_of, observe_for, python, read_stat,
+                     read_status, run, wait_until, zombies_of)
 
 REPORT = [PYTHON, "-m", "pyinit.zombies"]
 
@@ -211,7 +215,8 @@ def test_parent_that_waits_late() -> None:
         # The first byte may meet a sample just being taken.
         for _ in range(20):
             running.write(b"\n")
-            group = [group for group in json.loads(watch.read_line())["groups"] if group["parent"]["pid"] == running.pid]
+            told = json.loads(watch.read_line())
+            group = [group for group in told["groups"] if group["parent"]["pid"] == running.pid]
             if group and group[0]["cause"] == "reaped-slowly":
                 break
         assert group[0]["cause"] == "reaped-slowly" and "not a leak" in group[0]["verdict"]
@@ -279,7 +284,7 @@ while not select.select([0], [], [], 0)[0]:
 
 def test_processes_that_vanish() -> None:
     with ready(python(FLICKER)) as running, ready(leave(1)) as parent:
-        for _ in range(20):
+        for _ in range(8):
             assert [group["zombies"] for group in groups_of(parent.pid)] == [1]
         assert running.process.poll() is None
 
@@ -347,13 +352,16 @@ def test_thresholds() -> None:
 
 
 def test_output_is_replaced_whole(tmp_path: Path) -> None:
-    output = tmp_path / "zombies.prom"
+    output, link = tmp_path / "zombies.prom", tmp_path / "link"
     output.write_text("old")
-    with ready(leave(2)) as running:
-        result = run([*REPORT, "--prometheus", "--output", output, "--warn", "1"])
+    link.symlink_to(output)
+    with ready(leave(2)) as running, open(output) as old:
+        result = run([*REPORT, "--prometheus", "--output", link, "--warn", "1"])
         assert (result.code, result.out.count(b"\n"), result.out[:16]) == (1, 1, b"ZOMBIES WARNING:")
         assert f'parent_pid="{running.pid}"' in output.read_text()
-        assert (output.stat().st_mode & 0o777, list(tmp_path.iterdir())) == (0o644, [output])
+        assert old.read() == "old"  # whoever reads has the whole of one
+        assert (output.stat().st_mode & 0o777, set(tmp_path.iterdir())) == (0o644, {output, link})
+        assert link.is_symlink()
 
 
 def test_watch_ends_by_a_signal() -> None:
@@ -364,6 +372,43 @@ def test_watch_ends_by_a_signal() -> None:
             os.kill(watch.pid, number)
             result = watch.finish()
             assert (result.code, result.err) == (0, b"")
+
+
+@pytest.mark.parametrize("options, code", [([], 0), (["--warn", "1"], 3)])
+def test_ended_before_the_first_report(options: list[str], code: int) -> None:
+    """No report is no good news."""
+    with Running([*REPORT, "--watch", "1000", *options]) as watch:
+        wait_until(lambda: catches(watch.pid, signal.SIGTERM), "its handler")
+        os.kill(watch.pid, signal.SIGTERM)
+        assert watch.finish()[:2] == (code, b"")
+
+
+def test_watch_ends_while_nobody_reads() -> None:
+    with Running([*REPORT, "--json", "--watch", "0.01"]) as watch:
+        wait_until(lambda: "pipe" in Path(f"/proc/{watch.pid}/wchan").read_text(), "the pipe to be full")
+        os.kill(watch.pid, signal.SIGTERM)
+        assert watch.process.wait(DEADLINE) == 0
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal."""
+    return bool(int(read_status(pid).get("SigCgt", "0"), 16) >> (number - 1) & 1)
+
+
+def test_interrupt_at_any_moment() -> None:
+    """Ctrl-C from the report's first statement on, before which CPython catches it: by the signal, or 130; no word."""
+    codes = set()
+    for step in range(30):
+        with Running(REPORT, stdout=subprocess.DEVNULL) as running:
+            for caught in (True, False):
+                wait_until(lambda: running.process.poll() is not None
+                           or catches(running.pid, signal.SIGINT) == caught, "the first statement")
+            observe_for(step * 0.005)
+            running.process.send_signal(signal.SIGINT)
+            result = running.finish()
+            assert result.err == b""
+            codes.add(result.code)
+    assert codes <= {0, 130, -signal.SIGINT} and codes - {0}
 
 
 def test_samples_less_one_are_the_reports() -> None:
@@ -380,8 +425,15 @@ def test_samples_less_one_are_the_reports() -> None:
     (["--samples", "2"], "--samples: 2 samples need --watch"),
     (["--samples", "1", "--watch", "1"], "--samples: 1 sample has nothing to be compared with"),
     (["--json", "--prometheus"], "--prometheus: not allowed with argument --json"),
-    (["--proc", "/nowhere"], "--proc /nowhere: /nowhere/uptime: No such file or directory; expected a mounted /proc"),
-    (["--proc", "/etc"], "--proc /etc: "),
+    (["--proc", "/nowhere"], "--proc /nowhere: No such file or directory; expected a mounted /proc"),
+    (["--proc", "/etc"], "--proc /etc: has no processes; expected a mounted /proc"),
+    (["--cgroup", "/nowhere"], "--cgroup: '/nowhere': expected the folder of a cgroup file system"),
+    (["--output", "/dev/null"], "--output: '/dev/null': expected the path of a file"),
+    (["--output", "/"], "--output: '/': expected the path of a file"),
+    (["--warn", "10", "--critical", "5"], "--critical: 5 comes before --warn 10"),
+    (["--warn-time", "1h", "--critical-time", "2h"], "--critical-time: comes before --warn-time"),
+    (["--watch", "9" * 400], "expected a duration above 0"),
+    (["--warn", "9" * 400], "expected a number of zombies"),
     (["--output", "/nowhere/x"], "/nowhere/x: cannot write it: No such file or directory"),
     (["--nonsense"], "unrecognized arguments: --nonsense"),
 ])
@@ -395,6 +447,57 @@ def test_reader_that_has_enough() -> None:
     with ready(leave(1)):
         result = run(["/bin/sh", "-c", f"{' '.join(REPORT)} --json --watch 0.01 --samples 200 | head -c 1"])
         assert (result.out, result.err) == (b"{", b"")
+
+
+@pytest.mark.parametrize("variables, colour", [({"TERM": "xterm"}, True), ({"TERM": "xterm", "NO_COLOR": "1"}, False),
+                                               ({"TERM": "dumb"}, False), ({"TERM": "xterm", "NO_COLOR": ""}, True)])
+def test_on_a_terminal(variables: dict[str, str], colour: bool) -> None:
+    """Its width is kept to, and there is colour, unless that is not wanted."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
+    with ready(leave(3)), Terminal() as terminal:
+        fcntl.ioctl(terminal.slave, termios.TIOCSWINSZ, struct.pack("4H", 24, 60, 0, 0))
+        with terminal.start(REPORT, env={**environment, **variables}):
+            lines = terminal.read_until(b"SCOPE").decode().split("\r\n")
+    plain = [re.sub(r"\x1b\[\d*m", "", line) for line in lines]
+    assert any(len(line) == 60 for line in plain) and all(len(line) <= 60 for line in plain)
+    assert (plain != lines) == colour
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_metrics_are_utf_8(encoding: str) -> None:
+    name = "caf\u00e9"
+    with ready(leave(1, f"open('/proc/self/comm', 'wb', 0).write({name.encode()!r})")) as running:
+        result = run([*REPORT, "--prometheus"], env={**os.environ, "PYTHONIOENCODING": encoding})
+        assert f'parent_pid="{running.pid}",parent="{name}",'.encode() in result.out
+
+
+def test_parent_in_thousands_of_groups() -> None:
+    """Its status file is larger than most."""
+    many = "signal.signal(signal.SIGCHLD, lambda *_: None)\nos.setgroups(range(10 ** 9, 10 ** 9 + 9000))"
+    if os.geteuid():
+        pytest.skip("needs root")
+    with ready(leave(2, many)) as running:
+        group, = groups_of(running.pid)
+        assert group["parent"]["sigchld"] == "caught"
+
+
+# Waits for each child a little after it has ended.
+SOON = """
+import os, select, time
+os.write(1, b"ready\\n")
+while not select.select([0], [], [], 0)[0]:
+    child = os.fork() or os._exit(0)
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    time.sleep(0.01)
+    os.waitpid(child, 0)
+"""
+
+
+def test_zombies_that_are_about_to_be_reaped() -> None:
+    """Nearly always there is one, and none of them stays."""
+    with ready(python(SOON)) as running:
+        wait_until(lambda: zombies_of(running.pid), "a zombie")
+        assert [groups_of(running.pid) for _ in range(5)] == [[]] * 5
 
 
 def test_closed_stdout() -> None:

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
-import os
-import shutil
-import signal
-import sys
-import time
-from collections.abc import Iterator, Sequence
-from typing import NoReturn, Optional
+import _signal
 
-from .. import __version__
-from ..install import InstallError, write_file
-from .as_json import format_json
-from .cgroupfs import read_limits
-from .check import OK, UNKNOWN, Thresholds, judge, status_line
-from .words import parse_duration
-from .exposition import format_metrics
-from .report import Report, make_report
-from .snapshot import Snapshot, read_command, take_snapshot
-from .table import format_report
+# Until main() has begun nobody could catch CPython's KeyboardInterrupt. Who was started with SIGINT ignored ignores it.
+if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
+
+import argparse  # noqa: E402
+import os  # noqa: E402
+import shutil  # noqa: E402
+import signal  # noqa: E402
+import sys  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Iterator, Sequence  # noqa: E402
+from typing import NoReturn, Optional  # noqa: E402
+
+from .. import __version__  # noqa: E402
+from ..install import InstallError, write_file  # noqa: E402
+from .as_json import format_json  # noqa: E402
+from .cgroupfs import read_limits  # noqa: E402
+from .check import OK, UNKNOWN, Thresholds, judge, status_line  # noqa: E402
+from .words import parse_duration  # noqa: E402
+from .exposition import format_metrics  # noqa: E402
+from .report import Report, make_report  # noqa: E402
+from .snapshot import Snapshot, read_command, take_snapshot  # noqa: E402
+from .table import format_report  # noqa: E402
 
 NAME = "pyinit-zombies"
 
@@ -28,6 +34,16 @@ EPILOG = """\
 Exit codes, as monitoring plugins have them: 0 below all thresholds, 1 a warning, 2 critical, 3 no report could be made.
 A DURATION is a number of seconds, or as in 90s, 30m, 6h, 1h30m, 2d.
 """
+
+
+# No interval, threshold or number of samples is as large.
+MOST = 10 ** 9
+
+CGROUP = "/sys/fs/cgroup"
+
+
+class Ended(BaseException):
+    """SIGINT or SIGTERM."""
 
 
 class Failure(Exception):
@@ -48,7 +64,7 @@ def parse_arguments(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
                     description="Whose zombies, who must reap them, how long until no PID is left. "
                     "Reads /proc and cgroups, changes nothing, sends nothing.")
     parser.add_argument("--proc", metavar="DIR", default="/proc", help="the /proc to read: a host's, mounted elsewhere")
-    parser.add_argument("--cgroup", metavar="DIR", default="/sys/fs/cgroup", help="the same for /sys/fs/cgroup")
+    parser.add_argument("--cgroup", metavar="DIR", help=f"the same for {CGROUP}")
     parser.add_argument("--watch", metavar="SECONDS", type=positive(parse_duration, "a duration above 0"),
                         help="a sample each so many seconds, and a report from each but the first, with the growth "
                         "between two; until SIGINT or SIGTERM")
@@ -72,6 +88,14 @@ def parse_arguments(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         parser.error(f"argument --samples: {arguments.samples} samples need --watch, the time between two")
     if arguments.samples == 1 and arguments.watch:
         parser.error("argument --samples: 1 sample has nothing to be compared with; expected 2 or more with --watch")
+    if arguments.warn and arguments.critical and arguments.warn > arguments.critical:
+        parser.error(f"argument --critical: {arguments.critical} comes before --warn {arguments.warn}")
+    if arguments.warn_time and arguments.critical_time and arguments.warn_time < arguments.critical_time:
+        parser.error("argument --critical-time: comes before --warn-time; expected the shorter time")
+    if arguments.cgroup and not os.path.isdir(arguments.cgroup):
+        parser.error(f"argument --cgroup: {arguments.cgroup!r}: expected the folder of a cgroup file system")
+    if arguments.output and os.path.exists(arguments.output) and not os.path.isfile(arguments.output):
+        parser.error(f"argument --output: {arguments.output!r}: expected the path of a file")
     return arguments
 
 
@@ -82,25 +106,21 @@ def positive(parse, expected: str):
             number = parse(text)
         except ValueError:
             number = 0
-        if number <= 0:
+        if not 0 < number <= MOST:
             raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
         return number
     return convert
 
 
 def make_reports(arguments: argparse.Namespace) -> Iterator[tuple[Report, float]]:
-    """Each report, and how many seconds it took; with --watch until a signal ends it. Raises Failure."""
+    """Each report, and how many seconds it took. Raises Failure."""
     if not arguments.watch:
         yield report_on(arguments, None)
         return
-    ends = {signal.SIGINT, signal.SIGTERM}
-    signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     before = sample(arguments.proc)
     taken = 1
     while taken != arguments.samples:
-        rest = before.clock + arguments.watch - time.monotonic()
-        if signal.sigtimedwait(ends, max(0.0, rest)):
-            return
+        time.sleep(max(0.0, before.clock + arguments.watch - time.monotonic()))
         report, seconds = report_on(arguments, before)
         yield report, seconds
         before = report.snapshot
@@ -113,7 +133,7 @@ def report_on(arguments: argparse.Namespace, before: Optional[Snapshot]) -> tupl
     now = sample(arguments.proc)
     # Also the cgroups that have no zombie any more: their growth is below 0.
     paths = {path for snapshot in (now, before) if snapshot for path, _ in snapshot.tallies}
-    report = make_report(now, before, read_limits(arguments.cgroup, paths), arguments.top)
+    report = make_report(now, before, read_limits(arguments.cgroup or CGROUP, paths), arguments.top)
     return report, time.monotonic() - start
 
 
@@ -122,9 +142,9 @@ def sample(proc: str) -> Snapshot:
     try:
         return take_snapshot(proc)
     except OSError as error:
-        raise Failure(f"--proc {proc}: {error.filename or proc}: {error.strerror}; expected a mounted /proc") from None
-    except (ValueError, IndexError):
-        raise Failure(f"--proc {proc}: is no /proc; expected a mounted one") from None
+        raise Failure(f"--proc {proc}: {error.strerror}; expected a mounted /proc") from None
+    except ValueError:
+        raise Failure(f"--proc {proc}: has no processes; expected a mounted /proc") from None
 
 
 def render(report: Report, seconds: float, arguments: argparse.Namespace) -> str:
@@ -145,18 +165,23 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the reports and return the exit code of the last. Raises Failure, InstallError, OSError."""
     thresholds = Thresholds(arguments.warn, arguments.critical, arguments.warn_time, arguments.critical_time)
     is_check = any(threshold is not None for threshold in thresholds)
-    code = OK
-    for report, seconds in make_reports(arguments):
-        text = render(report, seconds, arguments)
-        if is_check:
-            code = judge(report, thresholds)
-        # A check's first line is its verdict, wherever that breaks no format.
-        if is_check and (arguments.output or not (arguments.json or arguments.prometheus)):
-            write_out(status_line(report, thresholds) + "\n")
-        if arguments.output:
-            write_file(os.path.abspath(arguments.output), text.encode("utf-8", "backslashreplace"), 0o644)
-        else:
-            write_out(text)
+    code = UNKNOWN if is_check else OK
+    try:
+        for number, (report, seconds) in enumerate(make_reports(arguments)):
+            text = render(report, seconds, arguments)
+            is_table = not (arguments.json or arguments.prometheus)
+            if is_check:
+                code = judge(report, thresholds)
+            # A check's first line is its verdict, wherever that breaks no format.
+            if is_check and (arguments.output or is_table):
+                write_out(status_line(report, thresholds) + "\n")
+            if arguments.output:
+                write_file(os.path.realpath(arguments.output), text.encode("utf-8", "backslashreplace"), 0o644)
+            else:
+                write_out("\n" * (is_table and number > 0) + text)
+    except Ended as signals:
+        # Which is how a watch ends.
+        return code if arguments.watch else 128 + signals.args[0]
     return code
 
 
@@ -168,12 +193,22 @@ def write_out(text: str) -> None:
     sys.stdout.flush()
 
 
+def end(number: int, _frame: object) -> NoReturn:
+    """Have a signal end what goes on, wherever that is."""
+    raise Ended(number)
+
+
 def main() -> int:
     """The command line; returns the exit code."""
     arguments = parse_arguments()
     if sys.stdout is not None:
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+        # Metrics are UTF-8 by their definition; a table is what the terminal can show.
+        encoding = "utf-8" if arguments.prometheus else None
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")  # type: ignore[union-attr]
     try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            if signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, end)
         return run(arguments)
     except (Failure, InstallError) as error:
         message = str(error)
@@ -181,10 +216,12 @@ def main() -> int:
         # Whoever reads has enough. What is left in the buffer would be written, and fail, once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return UNKNOWN
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except (OSError, MemoryError) as error:
-        message = f"cannot write the report: {error}" if isinstance(error, OSError) else "out of memory"
+    except OSError as error:
+        message = f"cannot write the report: {error}"
+    except Ended as signals:
+        return 128 + signals.args[0]
+    except Exception as error:
+        message = f"unexpected {error!r}"
     print(f"{NAME}: {message}", file=sys.stderr)
     return UNKNOWN
 

@@ -32,6 +32,7 @@ def as_dictionary(report: Report, commands: Mapping[int, str]) -> dict[str, Any]
         "time": round(report.snapshot.time, 3),
         "processes": len(report.snapshot.processes),
         "unreadable": report.snapshot.unreadable,
+        "partial": report.snapshot.is_partial,
         "zombies": report.count,
         "growth_per_minute": rounded(report.growth),
         "interval_seconds": rounded(report.interval),

@@ -24,6 +24,11 @@ class Budget(NamedTuple):
     growth: Optional[float]
 
     @property
+    def share(self) -> float:
+        """How much of it is used, from 0 to 1 and more; a limit of 0 forbids each fork."""
+        return self.used / self.limit if self.limit else 1.0
+
+    @property
     def seconds_left(self) -> Optional[float]:
         """How long it will do at this growth; infinite if it does not grow, None if that is not known."""
         return seconds_left(self.used, self.limit, self.growth)
@@ -32,7 +37,7 @@ class Budget(NamedTuple):
 def find_tightest(budgets: Iterable[Budget]) -> Optional[Budget]:
     """The budget that is used up first; of those for which no time can be told, the one that is used up furthest."""
     return min(budgets, default=None, key=lambda budget: (
-        float("inf") if budget.seconds_left is None else budget.seconds_left, -budget.used / budget.limit))
+        float("inf") if budget.seconds_left is None else budget.seconds_left, -budget.share))
 
 
 def list_budgets(now: Snapshot, before: Optional[Snapshot], cgroup_limits: Iterable[Limit]) -> list[Budget]:
@@ -42,25 +47,23 @@ def list_budgets(now: Snapshot, before: Optional[Snapshot], cgroup_limits: Itera
         return growth_per_minute(now.tally(cgroups, uid), earlier, now.clock - before.clock if before else 0)
 
     budgets = []
-    for name, most in ((PID_MAX, now.pid_max), (THREADS_MAX, now.threads_max)):
-        if most and now.tasks is not None:
-            budgets.append(Budget(name, "", now.tasks, most, growth()))
+    for name, used, most in ((PID_MAX, now.pids, now.pid_max), (THREADS_MAX, now.tasks, now.threads_max)):
+        if used is not None and most is not None:
+            budgets.append(Budget(name, "", used, most, growth()))
     for limit in cgroup_limits:
         budgets.append(Budget(CGROUP, limit.path, limit.used, limit.limit, growth(limit.members)))
     for uid, most in sorted(limits_of_users(now).items()):
-        used = sum(process.threads for process in now.processes.values() if process.uid == uid)
-        budgets.append(Budget(NPROC, f"uid {uid}", used, most, growth(uid=uid)))
+        budgets.append(Budget(NPROC, f"uid {uid}", now.users.get(uid, 0), most, growth(uid=uid)))
     return budgets
 
 
 def limits_of_users(snapshot: Snapshot) -> dict[int, int]:
     """The lowest RLIMIT_NPROC among the parents of zombies, by user: it is each process's own, but counts all tasks of
-    the user, setrlimit(2), and does not bind root.
+    the user, setrlimit(2).
     """
     limits: dict[int, int] = {}
     for pid in {zombie.process.parent for zombie in snapshot.zombies} & snapshot.actors.keys():
-        actor = snapshot.actors[pid]
-        uid, limit = actor.process.uid, actor.process_limit
-        if limit and uid and not actor.status.above_limits:
+        uid, limit = snapshot.actors[pid].status.uid, snapshot.actors[pid].process_limit
+        if limit is not None:
             limits[uid] = min(limits.get(uid, limit), limit)
     return limits

@@ -37,7 +37,7 @@ def read_limits(root: str, paths: Iterable[tuple[str, bool]]) -> list[Limit]:
     limits = []
     for (base, folder), inside in sorted(members.items()):
         limit, used = read_number(f"{folder}/pids.max"), read_number(f"{folder}/pids.current")
-        if limit and used is not None:
+        if limit is not None and used is not None:
             limits.append(Limit(folder[len(base):] or "/", used, limit, frozenset(inside)))
     return limits
 

@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple, Optional
 
 from .budgets import find_tightest
-from .verdicts import name_parent
+from .verdicts import ID_LENGTH, name_container, name_parent
 from .words import format_duration, printable
 from .report import Report
 
@@ -25,7 +25,7 @@ class Thresholds(NamedTuple):
 
 
 def judge(report: Report, thresholds: Thresholds) -> int:
-    """OK, WARNING or CRITICAL."""
+    """OK, WARNING or CRITICAL; UNKNOWN instead of OK where processes are hidden."""
     tightest = find_tightest(report.budgets)
     left = tightest.seconds_left if tightest else None
     for verdict, count, seconds in ((CRITICAL, thresholds.critical, thresholds.critical_time),
@@ -34,7 +34,7 @@ def judge(report: Report, thresholds: Thresholds) -> int:
             return verdict
         if seconds is not None and left is not None and left <= seconds:
             return verdict
-    return OK
+    return UNKNOWN if report.snapshot.is_partial else OK
 
 
 def status_line(report: Report, thresholds: Thresholds) -> str:
@@ -42,20 +42,26 @@ def status_line(report: Report, thresholds: Thresholds) -> str:
     as plugins give them, name=value;warn;critical;minimum.
     """
     words = [f"{report.count} zombie{'' if report.count == 1 else 's'}"]
-    if report.groups:
-        group = report.groups[0]
-        # A "|" would begin the figures.
-        words.append(f"{group.zombies.count} of {printable(name_parent(group)).replace('|', '/')}")
     tightest = find_tightest(report.budgets)
     left = tightest.seconds_left if tightest else None
     if tightest and left is not None and left != math.inf:
-        words.append(f"{tightest.name} used up in {format_duration(left)}")
+        words.append(f"{tightest.name} used up in {format_duration(left)}" if left else f"{tightest.name} used up")
+    if report.groups:
+        group = report.groups[0]
+        where = name_container(group.container, ID_LENGTH)
+        words.append(f"{group.zombies.count} of {name_parent(group)}" + (f" in {where}" if where else ""))
+    if tightest and tightest.scope and left is not None and left != math.inf:
+        words.append(f"{tightest.name} is that of {tightest.scope}")
+    if report.snapshot.is_partial:
+        words.append("processes are hidden")
     figures = f"zombies={report.count};{show(thresholds.warn)};{show(thresholds.critical)};0"
     if left is not None and left != math.inf:
         # A range N: alerts below N.
         warn, critical = (show(seconds, ":") for seconds in (thresholds.warn_time, thresholds.critical_time))
         figures += f" time_left={left:.0f}s;{warn};{critical};0"
-    return f"ZOMBIES {NAMES[judge(report, thresholds)]}: {', '.join(words)} | {figures}"
+    # A "|" would begin the figures.
+    text = printable(", ".join(words)).replace("|", "/")
+    return f"ZOMBIES {NAMES[judge(report, thresholds)]}: {text} | {figures}"
 
 
 def show(number: Optional[float], behind: str = "") -> str:

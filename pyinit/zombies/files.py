@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from typing import Optional
 
-# Enough for each file that is read here; of a command line, what a line of a report can show.
-READ_SIZE = 4096
+# One read(2) brings a file of /proc whole if there is room: the kernel makes it anew for each, proc(5).
+ROOM = 65536
 
 
 def read(path: str) -> bytes:
-    """The beginning of a file, by one read(2), as the kernel makes it anew for each. Raises OSError."""
+    """A file, whole. Raises OSError."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        return os.read(file, READ_SIZE)
+        content = piece = os.read(file, ROOM)
+        while len(piece) == ROOM:  # somebody in thousands of groups
+            piece = os.read(file, ROOM)
+            content += piece
+        return content
     finally:
         os.close(file)
 

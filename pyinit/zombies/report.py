@@ -9,18 +9,21 @@ from typing import NamedTuple, Optional
 from .budgets import Budget, list_budgets
 from .cgroupfs import Limit
 from .containers import Container, find_container
-from .growth import Tally, growth_per_minute
+from .growth import Tally, growth_per_minute, tally_ages
 from .snapshot import Actor, Process, Snapshot, Zombie
 
 # Why a zombie is there, from the one that names a fault most often to those that name none.
 NOT_WAITING = "not-waiting"            # its parent is alive and does not wait
 PARENT_STOPPED = "parent-stopped"      # its parent cannot: SIGSTOP, or a debugger
-INIT_NOT_REAPING = "init-not-reaping"  # it was adopted by a PID 1 that does not reap
+INIT_NOT_REAPING = "init-not-reaping"  # its parent is a PID 1 that does not wait, most often for those it adopted
 TRACED = "traced"                      # a tracer has to wait before its parent can, ptrace(2)
 TEARDOWN = "teardown"                  # PID 1 of its namespace has ended and waits for the last process there
 THREADS_ALIVE = "threads-alive"        # the leader of a thread group whose threads go on
 REAPED_SLOWLY = "reaped-slowly"        # its parent does wait: those of the sample before have gone
 CAUSES = (NOT_WAITING, PARENT_STOPPED, INIT_NOT_REAPING, TRACED, TEARDOWN, THREADS_ALIVE, REAPED_SLOWLY)
+
+# Those that are no fault of anybody.
+HARMLESS = (THREADS_ALIVE, REAPED_SLOWLY)
 
 # The kernel's states of a stopped and of a traced process, proc(5).
 STOPPED = ("T", "t")
@@ -28,6 +31,9 @@ UNINTERRUPTIBLE = "D"
 
 # How many PIDs of a group, or names, are told.
 NAMED = 10
+
+# How many of a chain of parents are told: those next to the zombies, and those next to PID 1.
+NEAR, FAR = 20, 5
 
 
 # (parent, cause) to zombies.
@@ -77,6 +83,7 @@ def make_report(now: Snapshot, before: Optional[Snapshot], limits: Iterable[Limi
     and not estimated.
     """
     dying = find_dying_inits(now)
+    left = find_left(now, dying)
     sorted_now = sort_zombies(now, dying, find_reapers(now, before))
     sorted_before = sort_zombies(before, find_dying_inits(before), set()) if before else None
     interval = now.clock - before.clock if before else None
@@ -85,23 +92,23 @@ def make_report(now: Snapshot, before: Optional[Snapshot], limits: Iterable[Limi
         causes[cause] += len(zombies)
     groups = []
     for (parent, cause), zombies in sorted(sorted_now.items(), key=lambda item: (-len(item[1]), item[0]))[:most]:
-        tally = Tally(len(zombies), now.seconds_since(min(zombie.process.start for zombie in zombies)))
-        growth = growth_per_minute(tally, count_before(sorted_before, parent, cause), interval or 0)
-        responsible = find_responsible(now, cause, zombies, dying)
+        tally = tally_ages([now.seconds_since(zombie.process.start) for zombie in zombies])
+        earlier = None if sorted_before is None else count_before(sorted_now, sorted_before, parent, cause)
+        growth = growth_per_minute(tally, earlier, interval or 0)
+        responsible = find_responsible(now, cause, zombies, left)
         groups.append(make_group(now, parent, cause, zombies, tally, growth, responsible))
     growth = growth_per_minute(now.tally(), before.tally() if before else None, interval or 0)
     return Report(now, interval, growth, tuple(groups), len(sorted_now) - len(groups), causes,
                   tuple(list_budgets(now, before, limits)))
 
 
-def count_before(zombies: Optional[Sorted], parent: int, cause: str) -> Optional[Tally]:
-    """How many zombies a group had in the sample before, None without one; of those that are waited for it is not known
-    before that they will be.
+def count_before(now: Sorted, before: Sorted, parent: int, cause: str) -> Tally:
+    """How many zombies a group had in the sample before: those of its cause; where there were none, those whose cause
+    has become another one meanwhile.
     """
-    if zombies is None:
-        return None
-    causes = CAUSES if cause == REAPED_SLOWLY else (cause,)
-    return Tally(sum(len(zombies.get((parent, each), ())) for each in causes))
+    if (parent, cause) in before:
+        return Tally(len(before[parent, cause]))
+    return Tally(sum(len(before.get((parent, each), ())) for each in CAUSES if (parent, each) not in now))
 
 
 def sort_zombies(snapshot: Snapshot, dying: set[int], reapers: set[int]) -> Sorted:
@@ -109,7 +116,9 @@ def sort_zombies(snapshot: Snapshot, dying: set[int], reapers: set[int]) -> Sort
     found: Sorted = {}
     for zombie in snapshot.zombies:
         parent = zombie.process.parent
-        cause = REAPED_SLOWLY if parent in reapers else find_cause(zombie, snapshot, dying)
+        cause = find_cause(zombie, snapshot, dying)
+        if parent in reapers and cause in (NOT_WAITING, INIT_NOT_REAPING):
+            cause = REAPED_SLOWLY
         found.setdefault((parent, cause), []).append(zombie)
     return found
 
@@ -118,7 +127,8 @@ def find_cause(zombie: Zombie, snapshot: Snapshot, dying: set[int]) -> str:
     """Why a zombie has not been reaped; `dying` are the PIDs of inits whose namespace is torn down."""
     if dying and not dying.isdisjoint(process.pid for process in snapshot.chain(zombie.process.pid)):
         return TEARDOWN
-    if zombie.process.threads > 1:
+    # With its threads all zombies, too, there is only the tracer left that can wait for them.
+    if zombie.process.threads > 1 and not (zombie.threads and all(thread.is_zombie for thread in zombie.threads)):
         return THREADS_ALIVE
     if zombie.status.tracer:
         return TRACED
@@ -133,34 +143,45 @@ def find_dying_inits(snapshot: Snapshot) -> set[int]:
     pid_namespaces(7). Its leader may be a zombie meanwhile, while the last of its threads waits.
     """
     leaders = {zombie.process.pid for zombie in snapshot.zombies
-               if zombie.status.is_init and zombie.process.threads > 1 and zombie.threads_exiting}
-    return leaders | {pid for pid, actor in snapshot.actors.items() if actor.status.is_init and actor.process.is_exiting
-                      and not actor.process.is_zombie}
+               if zombie.status.is_init and zombie.threads and all(thread.is_exiting for thread in zombie.threads)}
+    return leaders | {pid for pid, actor in snapshot.actors.items() if actor.status.is_init
+                      and actor.process.is_exiting and not actor.process.is_zombie}
+
+
+def find_left(snapshot: Snapshot, dying: set[int]) -> tuple[Process, ...]:
+    """Whom the teardown of a PID namespace waits for: who is in an uninterruptible sleep keeps the others from ending;
+    if nobody is, all that are left.
+    """
+    if not dying:
+        return ()
+    left = [process for process in snapshot.processes.values() if not process.is_zombie and process.pid not in dying
+            and not dying.isdisjoint(ancestor.pid for ancestor in snapshot.chain(process.pid))]
+    return tuple([process for process in left if process.state == UNINTERRUPTIBLE] or left)[:NAMED]
 
 
 def find_reapers(now: Snapshot, before: Optional[Snapshot]) -> set[int]:
-    """The parents of zombies all of whose zombies of the sample before have gone: they wait, if late."""
+    """The parents all of whose zombies of the sample before have gone, and that have no more than then: they wait, if
+    late.
+    """
     if before is None:
         return set()
     still = {(zombie.process.pid, zombie.process.start) for zombie in now.zombies}
-    had = {zombie.process.parent for zombie in before.zombies}
-    return had - {zombie.process.parent for zombie in before.zombies
-                  if (zombie.process.pid, zombie.process.start) in still}
+    count_now = Counter(zombie.process.parent for zombie in now.zombies)
+    had = Counter(zombie.process.parent for zombie in before.zombies)
+    return {parent for parent in had if count_now[parent] <= had[parent]} - {
+        zombie.process.parent for zombie in before.zombies if (zombie.process.pid, zombie.process.start) in still}
 
 
-def find_responsible(snapshot: Snapshot, cause: str, zombies: list[Zombie], dying: set[int]) -> tuple[Process, ...]:
-    """Whom the verdict has to name beside the parent."""
+def find_responsible(snapshot: Snapshot, cause: str, zombies: list[Zombie],
+                     left: tuple[Process, ...]) -> tuple[Process, ...]:
+    """Whom the verdict has to name beside the parent; `left` are those for whom a teardown waits."""
     if cause == THREADS_ALIVE:
-        return tuple(zombie.process for zombie in zombies[:NAMED])
+        stuck = [thread for zombie in zombies for thread in zombie.threads if thread.state == UNINTERRUPTIBLE]
+        return tuple(stuck or [zombie.process for zombie in zombies])[:NAMED]
     if cause == TRACED:
         tracers = sorted({zombie.status.tracer for zombie in zombies})
         return tuple(snapshot.processes[pid] for pid in tracers if pid in snapshot.processes)
-    if cause == TEARDOWN:
-        left = [process for process in snapshot.processes.values() if not process.is_zombie and process.pid not in dying
-                and not dying.isdisjoint(ancestor.pid for ancestor in snapshot.chain(process.pid))]
-        # Whoever is in an uninterruptible sleep keeps the others from ending; if nobody is, all are named.
-        return tuple([process for process in left if process.state == UNINTERRUPTIBLE] or left)[:NAMED]
-    return ()
+    return left if cause == TEARDOWN else ()
 
 
 def make_group(snapshot: Snapshot, parent_pid: int, cause: str, zombies: list[Zombie], tally: Tally,
@@ -168,8 +189,9 @@ def make_group(snapshot: Snapshot, parent_pid: int, cause: str, zombies: list[Zo
     """One group, with what is to be told of its parent."""
     parent = snapshot.actors.get(parent_pid)
     names = Counter(zombie.process.name for zombie in zombies)
-    origins = Counter(find_container(zombie.cgroups) for zombie in zombies)
+    origins = Counter(find_container(snapshot.cgroups_of(zombie)) for zombie in zombies)
+    chain = snapshot.chain(parent_pid)
     return Group(cause, parent_pid, parent, find_container(parent.cgroups) if parent else Container(),
                  origins.most_common(1)[0][0], tally, growth, tuple(names.most_common(NAMED)),
                  tuple(sorted(zombie.process.pid for zombie in zombies)[:NAMED]),
-                 tuple(snapshot.chain(parent_pid)), responsible)
+                 tuple(chain[:NEAR] + chain[max(NEAR, len(chain) - FAR):]), responsible)

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
+from signal import SIGCHLD
 from typing import NamedTuple, Optional
 
 from .containers import Cgroups, parse_cgroups, pids_path
 from .files import read, read_number, read_or_nothing
-from .growth import Tally
+from .growth import Tally, tally_ages
 
 # A flag of the process in /proc/PID/stat: it is exiting (include/linux/sched.h).
 PF_EXITING = 0x4
 
-# signal(7) on x86, ARM and most others.
-SIGCHLD = 17
+# The inode of the PID namespace that every machine begins with, <linux/proc_ns.h>.
+INITIAL_PID_NAMESPACE = "pid:[4026531836]"
+
+# <linux/pid.h>: kept for those that were there first.
+RESERVED_PIDS = 300
+
+# user_namespaces(7): the uid_map of whoever is in no user namespace of its own.
+ALL_USERS = [b"0", b"0", b"4294967295"]
+
+# Of a command line, what a line of a report can show.
+COMMAND_SIZE = 4096
 
 # Seconds within which a parent that waits has waited, even on a loaded machine.
 MOMENT = 0.1
@@ -30,8 +42,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Process(NamedTuple):
-    """One line of /proc/PID/stat, and whose it is. `start` is in ticks after the boot, `threads` has the zombie leader
-    of live threads in it; `uid` is the effective one.
+    """One line of /proc/PID/stat, or of a thread's. `start` is in ticks after the boot; `threads` counts the leader, too.
     """
 
     pid: int
@@ -41,22 +52,24 @@ class Process(NamedTuple):
     flags: int
     threads: int
     start: int
-    uid: int
 
     @property
     def is_zombie(self) -> bool:
+        """Whether it has exited and was not waited for."""
         return self.state == "Z"
 
     @property
     def is_exiting(self) -> bool:
+        """Whether it is on its way out."""
         return bool(self.flags & PF_EXITING)
 
 
 class Status(NamedTuple):
-    """What /proc/PID/status adds: who traces it, whether it is PID 1 of its PID namespace, what it does with SIGCHLD
-    (default, ignored, caught or blocked), whether RLIMIT_NPROC does not bind it.
+    """What /proc/PID/status adds: its real user, who traces it, whether it is PID 1 of its PID namespace, what it does
+    with SIGCHLD (default, ignored, caught or blocked), whether it has a capability by which RLIMIT_NPROC does not bind.
     """
 
+    uid: int = 0
     tracer: int = 0
     is_init: bool = False
     sigchld: str = "default"
@@ -67,7 +80,9 @@ NOTHING_SPECIAL = Status()
 
 
 class Actor(NamedTuple):
-    """A process that decides what becomes of zombies: their parent, or PID 1 of a namespace that is torn down."""
+    """A process that decides what becomes of zombies: their parent, or PID 1 of a namespace that is torn down.
+    `process_limit` is the RLIMIT_NPROC that binds it.
+    """
 
     process: Process
     status: Status
@@ -76,18 +91,19 @@ class Actor(NamedTuple):
 
 
 class Zombie(NamedTuple):
-    """A zombie, and what its own files say of it; `threads_exiting` is whether all threads that it led are exiting."""
+    """A zombie, and what its own files say of it; `threads` are those that it leads, itself left out."""
 
     process: Process
     status: Status
     cgroups: Cgroups
-    threads_exiting: bool = True
+    threads: tuple[Process, ...] = ()
 
 
 @dataclass
 class Snapshot:
-    """All that was read. `clock` is time.monotonic(), `time` time.time(), `uptime` seconds after the boot; `tasks` is
-    the number of tasks, threads and zombies included, on the whole machine.
+    """All that was read. `clock` is time.monotonic(), `time` time.time(), `uptime` seconds after the boot. `pids` are in
+    use of `pid_max`, `tasks` of `threads_max`; zombies and threads are among both. `users` has the number of tasks of
+    each user whom RLIMIT_NPROC binds.
     """
 
     clock: float
@@ -96,32 +112,38 @@ class Snapshot:
     processes: dict[int, Process] = field(default_factory=dict)
     zombies: list[Zombie] = field(default_factory=list)
     actors: dict[int, Actor] = field(default_factory=dict)
+    users: dict[int, int] = field(default_factory=dict)
     unreadable: int = 0
-    tasks: Optional[int] = None
+    pids: Optional[int] = None
     pid_max: Optional[int] = None
+    tasks: Optional[int] = None
     threads_max: Optional[int] = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether processes are hidden: there is a PID 1 in each PID namespace, but hidepid shows only one's own."""
+        return 1 not in self.processes or self.unreadable > 0
 
     def seconds_since(self, start: int) -> float:
         """The age of a process that was started at that time; when it became a zombie the kernel does not say."""
         return max(0.0, self.uptime - start / TICKS_PER_SECOND)
 
     def cgroups_of(self, zombie: Zombie) -> Cgroups:
-        """A zombie's cgroups: on cgroup v1 its parent's, as the kernel names the root for whatever is exiting."""
-        if all(path == "/" for _, path in zombie.cgroups) and zombie.process.parent in self.actors:
-            return self.actors[zombie.process.parent].cgroups
-        return zombie.cgroups
+        """A zombie's cgroups, on cgroup v1 its parent's: there the kernel names the root for whatever has exited."""
+        parent = self.actors.get(zombie.process.parent)
+        old = [path for controllers, path in zombie.cgroups if controllers]
+        if not parent or not old or any(path != "/" for path in old):
+            return zombie.cgroups
+        return (*(line for line in zombie.cgroups if not line[0]), *(line for line in parent.cgroups if line[0]))
 
     @cached_property
     def tallies(self) -> dict[tuple[tuple[str, bool], int], Tally]:
         """The zombies by the cgroup in which they are counted, as pids_path() tells it, and by user."""
-        members: dict[tuple[Cgroups, int], list[int]] = {}
+        ages: dict[tuple[tuple[str, bool], int], list[float]] = {}
         for zombie in self.zombies:
-            members.setdefault((self.cgroups_of(zombie), zombie.process.uid), []).append(zombie.process.start)
-        found: dict[tuple[tuple[str, bool], int], Tally] = {}
-        for (cgroups, uid), starts in members.items():
-            key = pids_path(cgroups), uid
-            found[key] = found.get(key, Tally()) + Tally(len(starts), self.seconds_since(min(starts)))
-        return found
+            key = pids_path(self.cgroups_of(zombie)), zombie.status.uid
+            ages.setdefault(key, []).append(self.seconds_since(zombie.process.start))
+        return {key: tally_ages(each) for key, each in ages.items()}
 
     def tally(self, cgroups: Optional[frozenset[str]] = None, uid: Optional[int] = None) -> Tally:
         """The zombies whose cgroup's path is one of these, or of any; of one user, or of all."""
@@ -130,27 +152,29 @@ class Snapshot:
 
     def chain(self, pid: int) -> list[Process]:
         """A process and its ancestors, up to PID 1 or the first that is not to be seen."""
-        found: list[Process] = []
-        while pid in self.processes and self.processes[pid] not in found:
-            found.append(self.processes[pid])
-            pid = found[-1].parent
-        return found
+        found: dict[int, Process] = {}
+        while pid in self.processes and pid not in found:
+            found[pid] = self.processes[pid]
+            pid = found[pid].parent
+        return list(found.values())
 
 
 def take_snapshot(proc: str) -> Snapshot:
-    """Read the folder `proc`, /proc or a host's mounted elsewhere. Raises OSError when it is no /proc."""
-    snapshot = Snapshot(time.monotonic(), time.time(), float(read(f"{proc}/uptime").split()[0]))
-    snapshot.tasks = parse_tasks(read(f"{proc}/loadavg"))
-    snapshot.pid_max = read_number(f"{proc}/sys/kernel/pid_max")
-    snapshot.threads_max = read_number(f"{proc}/sys/kernel/threads-max")
+    """Read the folder `proc`, /proc or a host's mounted elsewhere. Raises OSError; ValueError when it is no /proc."""
+    snapshot = Snapshot(time.monotonic(), time.time(), parse_number(read_or_nothing(f"{proc}/uptime")))
     read_processes(proc, snapshot)
-    leave_out_reaped(proc, snapshot)
+    if not snapshot.processes and not snapshot.unreadable:
+        raise ValueError(proc)
+    # Missing with the mount option subset=pid, and in a container it may be that of the container, as with lxcfs.
+    if snapshot.uptime < max((process.start for process in snapshot.processes.values()), default=0) / TICKS_PER_SECOND:
+        snapshot.uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
     read_zombies(proc, snapshot)
     parents = {zombie.process.parent for zombie in snapshot.zombies}
     for process in snapshot.processes.values():
         # PID 1 of a namespace that is torn down is exiting, and not yet a zombie.
         if process.pid in parents or process.is_exiting and not process.is_zombie:
-            snapshot.actors[process.pid] = read_actor(proc, process)
+            read_actor(proc, process, snapshot)
+    read_counts(proc, snapshot)
     return snapshot
 
 
@@ -159,7 +183,7 @@ def read_processes(proc: str, snapshot: Snapshot) -> None:
     for name in os.listdir(proc):
         if name.isdigit():
             try:
-                process = parse_stat(read(f"{proc}/{name}/stat"), os.stat(f"{proc}/{name}").st_uid)
+                process = parse_stat(read(f"{proc}/{name}/stat"))
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it has ended meanwhile
             except (OSError, ValueError, IndexError):
@@ -168,53 +192,95 @@ def read_processes(proc: str, snapshot: Snapshot) -> None:
             snapshot.processes[process.pid] = process
 
 
-def leave_out_reaped(proc: str, snapshot: Snapshot) -> None:
-    """Forget the zombies that are gone a moment later: each process that ends is one, until its parent has waited."""
-    zombies = [process.pid for process in snapshot.processes.values() if process.is_zombie]
-    if zombies:
-        time.sleep(MOMENT)
-    for pid in zombies:
-        if not os.path.exists(f"{proc}/{pid}"):
-            del snapshot.processes[pid]
-
-
 def read_zombies(proc: str, snapshot: Snapshot) -> None:
-    """What else there is to know of each zombie; one that was reaped meanwhile is no zombie any more."""
-    for process in list(snapshot.processes.values()):
-        if process.is_zombie:
-            try:
-                status = parse_zombie_status(read(f"{proc}/{process.pid}/status"))
-                cgroups = parse_cgroups(read(f"{proc}/{process.pid}/cgroup"))
-            except (FileNotFoundError, ProcessLookupError):
-                del snapshot.processes[process.pid]
-                continue
-            except OSError:
-                status, cgroups = Status(), ()
-            exiting = process.threads == 1 or are_threads_exiting(f"{proc}/{process.pid}/task", process.pid)
-            snapshot.zombies.append(Zombie(process, status, cgroups, exiting))
+    """What else there is to know of each zombie. Each process that ends is one until its parent has waited: those that
+    are gone a moment later were none that stays.
+    """
+    found = [process for process in snapshot.processes.values() if process.is_zombie]
+    if found:
+        time.sleep(MOMENT)
+    for process in found:
+        folder = f"{proc}/{process.pid}"
+        try:
+            status = parse_zombie_status(read(f"{folder}/status"))
+        except (FileNotFoundError, ProcessLookupError):
+            del snapshot.processes[process.pid]
+            continue
+        except OSError:
+            status = NOTHING_SPECIAL
+        threads = read_threads(f"{folder}/task", process.pid) if process.threads > 1 else ()
+        snapshot.zombies.append(Zombie(process, status, parse_cgroups(read_or_nothing(f"{folder}/cgroup")), threads))
 
 
-def are_threads_exiting(tasks: str, leader: int) -> bool:
-    """Whether every thread beside the leader is on its way out; False if they are not to be seen."""
+def read_threads(tasks: str, leader: int) -> tuple[Process, ...]:
+    """The threads of a process but for its leader; none if they are not to be seen."""
     try:
-        threads = [parse_stat(read(f"{tasks}/{thread}/stat"), 0) for thread in os.listdir(tasks)]
+        others = [thread for thread in os.listdir(tasks) if thread != str(leader)]
+        return tuple(parse_stat(read(f"{tasks}/{thread}/stat")) for thread in others)
     except OSError:
-        return False
-    return all(thread.is_exiting for thread in threads if thread.pid != leader)
+        return ()
 
 
-def read_actor(proc: str, process: Process) -> Actor:
-    """What else there is to know of a process; nothing where it has vanished or may not be read."""
+def read_actor(proc: str, process: Process, snapshot: Snapshot) -> None:
+    """What else there is to know of a process that may have to wait; nothing if it has ended meanwhile."""
     folder = f"{proc}/{process.pid}"
-    # RLIMIT_NPROC does not bind root, setrlimit(2).
-    limit = parse_process_limit(read_or_nothing(f"{folder}/limits")) if process.uid else None
-    return Actor(process, parse_status(read_or_nothing(f"{folder}/status")),
-                 parse_cgroups(read_or_nothing(f"{folder}/cgroup")), limit)
+    try:
+        status = parse_status(read(f"{folder}/status"))
+    except OSError:
+        return
+    limit = None
+    # RLIMIT_NPROC does not bind root, nor who has one of two capabilities, setrlimit(2): of the machine, not of a user
+    # namespace of its own, user_namespaces(7).
+    if status.uid and not (status.above_limits and read_or_nothing(f"{folder}/uid_map").split() == ALL_USERS):
+        limit = parse_process_limit(read_or_nothing(f"{folder}/limits"))
+    cgroups = parse_cgroups(read_or_nothing(f"{folder}/cgroup"))
+    snapshot.actors[process.pid] = Actor(process, status, cgroups, limit)
+
+
+def read_counts(proc: str, snapshot: Snapshot) -> None:
+    """What is used of the limits, and those of the machine."""
+    snapshot.tasks = parse_tasks(read_or_nothing(f"{proc}/loadavg"))
+    snapshot.threads_max = read_number(f"{proc}/sys/kernel/threads-max")
+    pid_max = read_number(f"{proc}/sys/kernel/pid_max")
+    if pid_max is not None:
+        snapshot.pids, snapshot.pid_max = count_pids(proc, snapshot), usable_pids(pid_max, snapshot.processes)
+    bound = {actor.status.uid for actor in snapshot.actors.values() if actor.process_limit is not None}
+    for process in snapshot.processes.values() if bound else ():
+        try:
+            uid = os.stat(f"{proc}/{process.pid}").st_uid
+        except OSError:
+            continue
+        if uid in bound:
+            snapshot.users[uid] = snapshot.users.get(uid, 0) + process.threads
+
+
+def count_pids(proc: str, snapshot: Snapshot) -> Optional[int]:
+    """How many PIDs are in use of those that kernel.pid_max limits: of the whole machine; from Linux 6.14 on each PID
+    namespace has a limit of its own, and the file shows that of who reads it, so that None stands for "not to be seen".
+    """
+    try:
+        of_machine = os.readlink("/proc/self/ns/pid") == INITIAL_PID_NAMESPACE
+        of_own = os.readlink(f"{proc}/self") == str(os.getpid())
+    except OSError:
+        of_machine, of_own = True, True
+    if of_machine or kernel_version() < (6, 14):
+        return snapshot.tasks
+    return sum(process.threads for process in snapshot.processes.values()) if of_own else None
+
+
+def usable_pids(pid_max: int, processes: Collection[int]) -> int:
+    """How many PIDs there can be: once the numbers have gone round, none below RESERVED_PIDS is given out any more."""
+    return max(0, pid_max - RESERVED_PIDS) + sum(pid < RESERVED_PIDS for pid in processes)
+
+
+def kernel_version() -> tuple[int, ...]:
+    """The running kernel's, such as (6, 14)."""
+    return tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
 
 
 def read_command(proc: str, process: Process) -> str:
     """The command line of a process that a report names."""
-    return parse_command(read_or_nothing(f"{proc}/{process.pid}/cmdline"), process.name)
+    return parse_command(read_or_nothing(f"{proc}/{process.pid}/cmdline")[:COMMAND_SIZE], process.name)
 
 
 def decode(text: bytes) -> str:
@@ -222,7 +288,7 @@ def decode(text: bytes) -> str:
     return sys.intern(text.decode("utf-8", "backslashreplace"))
 
 
-def parse_stat(line: bytes, uid: int) -> Process:
+def parse_stat(line: bytes) -> Process:
     """/proc/PID/stat: PID (name) state parent ...; the name may hold anything, parentheses and newlines as well.
 
     Raises ValueError or IndexError when it is no such line.
@@ -231,20 +297,25 @@ def parse_stat(line: bytes, uid: int) -> Process:
     pid, _, name = start.partition(b"(")
     fields = rest.split()
     return Process(int(pid), int(fields[1]), decode(name), decode(fields[0]), int(fields[6]), int(fields[17]),
-                   int(fields[19]), uid)
+                   int(fields[19]))
 
 
 def parse_status(text: bytes) -> Status:
     """/proc/PID/status; what is not there, as on older kernels, is at its default."""
     capabilities = int(find_field(text, b"CapEff") or b"0", 16)
-    return Status(int(find_field(text, b"TracerPid") or b"0"), is_namespace_init(text), describe_sigchld(text),
-                  bool(capabilities & ABOVE_LIMITS))
+    return parse_zombie_status(text)._replace(sigchld=describe_sigchld(text),
+                                              above_limits=bool(capabilities & ABOVE_LIMITS))
+
+
+@lru_cache(maxsize=1024)
+def make_status(uid: bytes, tracer: bytes, is_init: bool) -> Status:
+    """A zombie's status; kept, as most are alike."""
+    return Status(int((uid or b"0").split()[0]), int(tracer or b"0"), is_init)
 
 
 def parse_zombie_status(text: bytes) -> Status:
     """The same for a zombie, of which the rest says nothing any more; there may be tens of thousands."""
-    tracer, is_init = int(find_field(text, b"TracerPid") or b"0"), is_namespace_init(text)
-    return Status(tracer, is_init) if tracer or is_init else NOTHING_SPECIAL
+    return make_status(find_field(text, b"Uid"), find_field(text, b"TracerPid"), is_namespace_init(text))
 
 
 def is_namespace_init(text: bytes) -> bool:
@@ -257,7 +328,11 @@ def find_field(text: bytes, name: bytes) -> bytes:
     name are written as \\n.
     """
     start = text.find(b"\n" + name + b":\t")
-    return text[start + len(name) + 3:text.index(b"\n", start + 1)] if start >= 0 else b""
+    if start < 0:
+        return b""
+    start += len(name) + 3
+    end = text.find(b"\n", start)
+    return text[start:end] if end >= 0 else text[start:]
 
 
 def describe_sigchld(text: bytes) -> str:
@@ -283,6 +358,14 @@ def parse_process_limit(limits: bytes) -> Optional[int]:
 
 
 def parse_tasks(loadavg: bytes) -> Optional[int]:
-    """The number of tasks on the machine, zombies and threads included, from /proc/loadavg."""
-    running, slash, total = loadavg.split()[3].partition(b"/")
-    return int(total) if slash else None
+    """The number of tasks on the machine, zombies and threads included, from /proc/loadavg; None if it is not there."""
+    total = loadavg.partition(b"/")[2].split()
+    return int(total[0]) if total else None
+
+
+def parse_number(text: bytes) -> float:
+    """The first number of a file such as /proc/uptime; 0 if it is not there."""
+    try:
+        return float(text.split()[0])
+    except (ValueError, IndexError):
+        return 0.0

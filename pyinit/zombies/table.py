@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import math
 import textwrap
+import time
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from .budgets import CGROUP, NPROC, PID_MAX, THREADS_MAX, Budget, find_tightest
 from .words import format_duration, printable
-from .report import REAPED_SLOWLY, THREADS_ALIVE, Group, Report
+from .report import HARMLESS, Group, Report
 from .verdicts import explain, name_container
 
-# Causes that are no fault of anybody.
-HARMLESS = (THREADS_ALIVE, REAPED_SLOWLY)
-
-# The beginning of an ID is what people compare; a command line is cut where its program and first arguments are told.
-ID_LENGTH = 12
+# A command line is cut where its program and first arguments are told.
 COMMAND_LENGTH = 60
 CHAIN_COMMAND_LENGTH = 120
 
@@ -52,30 +49,33 @@ def format_report(report: Report, commands: Commands, width: Optional[int] = Non
     lines.append("")
     lines += [cut(line, width) for line in format_budgets(report.budgets)]
     lines += ["", *wrap(forecast(report), width, indent="")]
-    if report.snapshot.unreadable:
-        lines += wrap(f"{report.snapshot.unreadable} processes could not be read (hidepid, or no permission): "
-                      "there may be more zombies.", width, indent="")
+    if report.snapshot.is_partial:
+        count = f"{report.snapshot.unreadable} processes" if report.snapshot.unreadable else "Processes"
+        lines += wrap(f"{count} could not be read (hidepid, or no permission): there may be more zombies.", width,
+                      indent="")
     return "\n".join(lines) + "\n"
 
 
 def headline(report: Report) -> str:
-    """How many zombies of how many processes."""
+    """How many zombies of how many processes; when, in a watch."""
     zombies = f"{report.count} zombie{'' if report.count == 1 else 's'}" if report.count else "no zombies"
-    return f"{zombies} among {len(report.snapshot.processes)} processes"
+    when = time.strftime("%H:%M:%S  ", time.localtime(report.snapshot.time)) if report.interval is not None else ""
+    processes = len(report.snapshot.processes)
+    return f"{when}{zombies} among {processes} process{'' if processes == 1 else 'es'}"
 
 
 def row_of(group: Group, commands: Commands) -> tuple[str, ...]:
     """A group's line of the table."""
     command = printable(commands.get(group.parent_pid, "?"))
     return (str(group.zombies.count), format_growth(group.growth), format_duration(group.zombies.oldest),
-            str(group.parent_pid), shorten(command, COMMAND_LENGTH), name_container(group.container, ID_LENGTH) or "-")
+            str(group.parent_pid), shorten(command, COMMAND_LENGTH), name_container(group.container) or "-")
 
 
 def verdict_of(group: Group) -> str:
     """The verdict, and what the zombies are called and where they come from."""
     names = ", ".join(f"{printable(name)} {count}" for name, count in group.names[:3])
     more = " and others" if len(group.names) > 3 else ""
-    origin = name_container(group.origin, ID_LENGTH)
+    origin = name_container(group.origin)
     where = f", from {origin}" if origin and group.origin != group.container else ""
     return f"{group.cause}: {printable(explain(group))} ({names}{more}{where})"
 
@@ -96,7 +96,7 @@ def format_budgets(budgets: Sequence[Budget]) -> list[str]:
     rows = [("", "PID BUDGET", "USED", "LIMIT", "%", "USED UP IN", "SCOPE")]
     for budget in budgets:
         rows.append(("*" if budget is tightest else "", BUDGET_NAMES[budget.name], str(budget.used), str(budget.limit),
-                     f"{100 * budget.used / budget.limit:.1f}", format_left(budget.seconds_left),
+                     f"{100 * budget.share:.1f}", format_left(budget.seconds_left),
                      printable(budget.scope) or "the machine"))
     return align(rows, right=(2, 3, 4, 5))
 
@@ -104,16 +104,18 @@ def format_budgets(budgets: Sequence[Budget]) -> list[str]:
 def forecast(report: Report) -> str:
     """How long there is, and how that is known, in a sentence."""
     tightest = find_tightest(report.budgets)
-    source = (f"measured over {format_duration(report.interval)}" if report.interval is not None
-              else "the mean since the oldest zombie was started; --watch measures it")
     if tightest is None:
         return "No budget could be read."
-    if report.growth is None:
-        return "Growth is not known from one sample of so few or so young zombies: --watch measures it."
-    if tightest.seconds_left is None or tightest.seconds_left == math.inf:
+    name = BUDGET_NAMES[tightest.name] + (f" of {printable(tightest.scope)}" if tightest.scope else "")
+    if tightest.seconds_left == 0:
+        return f"{name} is used up: no process can be started there."
+    source = (f"measured over {report.interval:.1f}s" if report.interval is not None
+              else "by when they were started; --watch measures it")
+    if tightest.seconds_left is None:
+        return "One zombie says nothing of growth: --watch measures it."
+    if tightest.seconds_left == math.inf:
         return f"Zombies do not grow ({source})." if report.count or report.interval is not None else "Nothing to reap."
-    where = f" of {printable(tightest.scope)}" if tightest.scope else ""
-    return (f"At {tightest.growth:+.1f} zombies a minute ({source}) {BUDGET_NAMES[tightest.name]}{where} is used up in "
+    return (f"At {tightest.growth:+.1f} zombies a minute ({source}) {name} is used up in "
             f"{format_duration(tightest.seconds_left)}.")
 
 

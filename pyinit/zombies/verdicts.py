@@ -7,11 +7,12 @@ from .report import (INIT_NOT_REAPING, NOT_WAITING, PARENT_STOPPED, REAPED_SLOWL
                      UNINTERRUPTIBLE, Group)
 from .snapshot import Process
 
-# What a parent that does not wait does with SIGCHLD, signal(7).
+# What a parent that does not wait does with SIGCHLD, signal(7). Children that clone(2) was to report by another signal
+# are not reaped by ignoring SIGCHLD.
 SIGCHLD_WORDS = {
     "default": "it has no handler for SIGCHLD",
     "caught": "it catches SIGCHLD, but does not wait for all",
-    "ignored": "it ignores SIGCHLD only since they ended",
+    "ignored": "it ignores SIGCHLD only since they ended, or they are clone(2) children that raise none",
     "blocked": "it blocks SIGCHLD",
 }
 
@@ -39,32 +40,33 @@ def explain_stopped(group: Group) -> str:
 
 
 def explain_init(group: Group) -> str:
-    if group.parent_pid == 1:
-        return "PID 1 of this machine or container does not reap them; " + REMEDY
-    return f"{name_parent(group)} is PID 1 of its PID namespace and does not reap them; " + REMEDY
-
-
-REMEDY = ("use pyinit as ENTRYPOINT, the engine's --init, or shareProcessNamespace with a pause that reaps; "
-          "a restart of the container clears them")
+    where = "" if group.parent_pid == 1 else " of its PID namespace"
+    return (f"{name_parent(group)} is PID 1{where} and does not reap them; if it has adopted them, use pyinit as "
+            "ENTRYPOINT, the engine's --init, or shareProcessNamespace with a pause that reaps; if it has started them "
+            "itself, fix its wait; a restart of the container clears them")
 
 
 def explain_traced(group: Group) -> str:
     tracers = name_all(group.responsible) or "a process that is not to be seen"
+    if [process.pid for process in group.responsible] == [group.parent_pid]:
+        return f"traced by their parent, {tracers}, which does not wait for them: detach or end the debugger"
     return f"traced by {tracers}, which has to wait for them before their parent can: detach or end the debugger"
 
 
 def explain_teardown(group: Group) -> str:
-    blocked = [process for process in group.responsible if process.state == UNINTERRUPTIBLE]
-    if blocked:
-        return (f"their PID namespace is torn down, and its PID 1 waits for {name_all(tuple(blocked))} in an "
-                "uninterruptible sleep (D): see which disk, mount or frozen cgroup holds it")
-    if group.responsible:
-        return f"their PID namespace is torn down, and its PID 1 waits for {name_all(group.responsible)}"
-    return ("their PID namespace is torn down, and its PID 1 waits for a process that was put there from outside "
-            "(exec into the container, nsenter), whose parent has to wait for it")
+    if not group.responsible:
+        return ("their PID namespace is torn down, and its PID 1 waits for a process that was put there from outside "
+                "(exec into the container, nsenter), whose parent has to wait for it")
+    sleep = ""
+    if group.responsible[0].state == UNINTERRUPTIBLE:
+        sleep = " in an uninterruptible sleep (D): see which disk, mount or frozen cgroup holds it"
+    return f"their PID namespace is torn down, and its PID 1 waits for {name_all(group.responsible)}{sleep}"
 
 
 def explain_threads(group: Group) -> str:
+    if group.responsible and group.responsible[0].state == UNINTERRUPTIBLE:
+        return (f"the main thread has ended, and {name_all(group.responsible)} is in an uninterruptible sleep (D): no "
+                "leak, but if it stays, see which disk, mount or frozen cgroup holds it")
     return (f"not a leak: the main thread of {name_all(group.responsible)} has ended and other threads go on; "
             "each zombie goes with the last of them")
 
@@ -94,7 +96,11 @@ def name_all(processes: tuple[Process, ...]) -> str:
     return ", ".join(f"{process.name} ({process.pid})" for process in processes)
 
 
-def name_container(container: Container, length: int = 64) -> str:
+# The beginning of an ID is what people compare.
+ID_LENGTH = 12
+
+
+def name_container(container: Container, length: int = ID_LENGTH) -> str:
     """A container and its pod in a few words, IDs cut to `length`; "" on the bare machine."""
     if not container.runtime:
         return ""
