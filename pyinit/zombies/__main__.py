@@ -92,11 +92,15 @@ def parse_arguments(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
         parser.error(f"argument --critical: {arguments.critical} comes before --warn {arguments.warn}")
     if arguments.warn_time and arguments.critical_time and arguments.warn_time < arguments.critical_time:
         parser.error("argument --critical-time: comes before --warn-time; expected the shorter time")
-    if arguments.cgroup and not os.path.isdir(arguments.cgroup):
-        parser.error(f"argument --cgroup: {arguments.cgroup!r}: expected the folder of a cgroup file system")
-    if arguments.output and os.path.exists(arguments.output) and not os.path.isfile(arguments.output):
-        parser.error(f"argument --output: {arguments.output!r}: expected the path of a file")
     return arguments
+
+
+def check_paths(arguments: argparse.Namespace) -> None:
+    """Raise Failure for what is there and is something else than was meant, or is not there."""
+    if arguments.cgroup and not os.path.isdir(arguments.cgroup):
+        raise Failure(f"--cgroup {arguments.cgroup}: is no folder; expected that of a cgroup file system")
+    if arguments.output and os.path.exists(arguments.output) and not os.path.isfile(arguments.output):
+        raise Failure(f"--output {arguments.output}: is no file; expected the path of one")
 
 
 def positive(parse, expected: str):
@@ -209,6 +213,7 @@ def main() -> int:
         for number in (signal.SIGINT, signal.SIGTERM):
             if signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, end)
+        check_paths(arguments)
         return run(arguments)
     except (Failure, InstallError) as error:
         message = str(error)

@@ -13,7 +13,7 @@ PID_MAX, THREADS_MAX, CGROUP, NPROC = "pid_max", "threads_max", "cgroup", "nproc
 
 
 class Budget(NamedTuple):
-    """A limit on tasks. `scope` is a cgroup's path or `uid N`, "" for the whole machine; `growth` is in zombies a
+    """A limit on tasks. `scope` is a cgroup's path, `uid N`, a PID namespace, "" for the machine; `growth` is in zombies a
     minute within the scope, None if it is not known.
     """
 
@@ -47,9 +47,10 @@ def list_budgets(now: Snapshot, before: Optional[Snapshot], cgroup_limits: Itera
         return growth_per_minute(now.tally(cgroups, uid), earlier, now.clock - before.clock if before else 0)
 
     budgets = []
-    for name, used, most in ((PID_MAX, now.pids, now.pid_max), (THREADS_MAX, now.tasks, now.threads_max)):
+    for name, scope, used, most in ((PID_MAX, now.pid_scope, now.pids, now.pid_max),
+                                    (THREADS_MAX, "", now.tasks, now.threads_max)):
         if used is not None and most is not None:
-            budgets.append(Budget(name, "", used, most, growth()))
+            budgets.append(Budget(name, scope, used, most, growth()))
     for limit in cgroup_limits:
         budgets.append(Budget(CGROUP, limit.path, limit.used, limit.limit, growth(limit.members)))
     for uid, most in sorted(limits_of_users(now).items()):

@@ -42,7 +42,7 @@ TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Process(NamedTuple):
-    """One line of /proc/PID/stat, or of a thread's. `start` is in ticks after the boot; `threads` counts the leader, too.
+    """One line of /proc/PID/stat, or of a thread's. `start` is in ticks after the boot; `threads` has the leader in it.
     """
 
     pid: int
@@ -102,8 +102,8 @@ class Zombie(NamedTuple):
 @dataclass
 class Snapshot:
     """All that was read. `clock` is time.monotonic(), `time` time.time(), `uptime` seconds after the boot. `pids` are in
-    use of `pid_max`, `tasks` of `threads_max`; zombies and threads are among both. `users` has the number of tasks of
-    each user whom RLIMIT_NPROC binds.
+    use of `pid_max`, in the PID namespace `pid_scope` ("" for the machine's), `tasks` of `threads_max`; zombies and
+    threads are among both. `users` has the number of tasks of each user whom RLIMIT_NPROC binds.
     """
 
     clock: float
@@ -116,6 +116,7 @@ class Snapshot:
     unreadable: int = 0
     pids: Optional[int] = None
     pid_max: Optional[int] = None
+    pid_scope: str = ""
     tasks: Optional[int] = None
     threads_max: Optional[int] = None
 
@@ -243,7 +244,8 @@ def read_counts(proc: str, snapshot: Snapshot) -> None:
     snapshot.threads_max = read_number(f"{proc}/sys/kernel/threads-max")
     pid_max = read_number(f"{proc}/sys/kernel/pid_max")
     if pid_max is not None:
-        snapshot.pids, snapshot.pid_max = count_pids(proc, snapshot), usable_pids(pid_max, snapshot.processes)
+        snapshot.pid_max = usable_pids(pid_max, snapshot.processes)
+        count_pids(proc, snapshot)
     bound = {actor.status.uid for actor in snapshot.actors.values() if actor.process_limit is not None}
     for process in snapshot.processes.values() if bound else ():
         try:
@@ -254,9 +256,9 @@ def read_counts(proc: str, snapshot: Snapshot) -> None:
             snapshot.users[uid] = snapshot.users.get(uid, 0) + process.threads
 
 
-def count_pids(proc: str, snapshot: Snapshot) -> Optional[int]:
+def count_pids(proc: str, snapshot: Snapshot) -> None:
     """How many PIDs are in use of those that kernel.pid_max limits: of the whole machine; from Linux 6.14 on each PID
-    namespace has a limit of its own, and the file shows that of who reads it, so that None stands for "not to be seen".
+    namespace has a limit of its own, and the file shows that of who reads it, whose processes may not be those in sight.
     """
     try:
         of_machine = os.readlink("/proc/self/ns/pid") == INITIAL_PID_NAMESPACE
@@ -264,8 +266,10 @@ def count_pids(proc: str, snapshot: Snapshot) -> Optional[int]:
     except OSError:
         of_machine, of_own = True, True
     if of_machine or kernel_version() < (6, 14):
-        return snapshot.tasks
-    return sum(process.threads for process in snapshot.processes.values()) if of_own else None
+        snapshot.pids = snapshot.tasks
+    elif of_own:
+        snapshot.pids = sum(process.threads for process in snapshot.processes.values())
+        snapshot.pid_scope = "this PID namespace"
 
 
 def usable_pids(pid_max: int, processes: Collection[int]) -> int:
