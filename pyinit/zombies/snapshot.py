@@ -101,8 +101,8 @@ class Zombie(NamedTuple):
 
 @dataclass
 class Snapshot:
-    """All that was read. `clock` is time.monotonic(), `time` time.time(), `uptime` seconds after the boot. `pids` are in
-    use of `pid_max`, in the PID namespace `pid_scope` ("" for the machine's), `tasks` of `threads_max`; zombies and
+    """All that was read. `clock` is time.monotonic(), `time` time.time(), `uptime` seconds after the boot. `pids` are
+    in use of `pid_max`, in the PID namespace `pid_scope` ("" for the machine's), `tasks` of `threads_max`; zombies and
     threads are among both. `users` has the number of tasks of each user whom RLIMIT_NPROC binds.
     """
 
@@ -258,7 +258,7 @@ def read_counts(proc: str, snapshot: Snapshot) -> None:
 
 def count_pids(proc: str, snapshot: Snapshot) -> None:
     """How many PIDs are in use of those that kernel.pid_max limits: of the whole machine; from Linux 6.14 on each PID
-    namespace has a limit of its own, and the file shows that of who reads it, whose processes may not be those in sight.
+    namespace has a limit of its own, and the file shows the reader's, whose processes may not be those in sight.
     """
     try:
         of_machine = os.readlink("/proc/self/ns/pid") == INITIAL_PID_NAMESPACE
