@@ -13,7 +13,7 @@ PID_MAX, THREADS_MAX, CGROUP, NPROC = "pid_max", "threads_max", "cgroup", "nproc
 
 
 class Budget(NamedTuple):
-    """A limit on tasks. `scope` is a cgroup's path, `uid N`, a PID namespace, "" for the machine; `growth` is in zombies
+    """A limit on tasks. `scope` is a cgroup's path, `uid N`, a PID namespace, "" for the machine; `growth` in zombies
     a minute within the scope, None if it is not known.
     """
 
