@@ -25,7 +25,7 @@ def pause(options: Options, log: Log) -> int:
     if options.warn_on_reap or log.verbosity >= DEBUG:
         from .plan import lets_kernel_reap, reporter
 
-        report, kernel = reporter(options, log), lets_kernel_reap(options, log)
+        report, kernel = reporter(options, log), lets_kernel_reap(options, log, True)
     if kernel:
         signal(SIGCHLD, SIG_IGN)
     # From here on nothing but SIGINT and SIGTERM may end the pause: the pod's namespace goes with it.

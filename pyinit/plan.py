@@ -20,7 +20,7 @@ def plan(options: Options, log: Log):
 def choose_reaper(options: Options, log: Log):
     """The kernel where it was asked for and can; else the waitpid loop, which counts for the statistics."""
     report = reporter(options, log)
-    if lets_kernel_reap(options, log):
+    if lets_kernel_reap(options, log, options.warn_on_reap):
         try:
             from .kernel_reaper import KernelReaper
 
@@ -34,10 +34,10 @@ def choose_reaper(options: Options, log: Log):
     return WaitReaper(report)
 
 
-def lets_kernel_reap(options: Options, log: Log) -> bool:
-    """Whether the kernel is to reap; says so where that was asked for together with what it cannot do."""
-    if options.reap == "kernel" and options.warn_on_reap:
-        log.tell(WARNING, "no_kernel_reaping", "a warning for each orphan needs the waitpid loop")
+def lets_kernel_reap(options: Options, log: Log, tells_of_orphans: bool) -> bool:
+    """Whether the kernel is to reap; says that it is not where it was asked to, but each orphan is to be told of."""
+    if options.reap == "kernel" and tells_of_orphans:
+        log.tell(WARNING, "no_kernel_reaping", "a line for each orphan needs the waitpid loop")
         return False
     return options.reap == "kernel"
 

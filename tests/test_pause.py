@@ -133,12 +133,13 @@ def test_reaps_are_told_if_asked_for(pause: list[str], first: list[str], options
         assert len(lines) == 3 and all(re.fullmatch(told, line) for line in lines)
 
 
-def test_kernel_reaping_gives_way_to_warnings(launcher: str, first: list[str]) -> None:
-    with start([*first, launcher, "--pause", "-w", "--reap", "kernel"], "pid1") as running:
-        assert b"a warning for each orphan needs the waitpid loop" in running.read_error()
+@pytest.mark.parametrize("option, told", [("-w", b"reaped zombie process"), ("-vv", b"reaped PID")])
+def test_kernel_reaping_gives_way_to_lines(launcher: str, first: list[str], option: str, told: bytes) -> None:
+    with start([*first, launcher, "--pause", option, "--reap", "kernel"], "pid1") as running:
+        assert b"a line for each orphan needs the waitpid loop" in running.read_error()
         with enter(running.pid, python(ORPHANS, "1")) as other:
             assert other.stdout.read() == b"done\n"
-        wait_until(lambda: b"reaped zombie process" in running.read_error(), "the warning")
+        wait_until(lambda: told in running.read_error(), "the line")
 
 
 def test_orphans_of_others_are_left_without_a_reaper(first: list[str]) -> None:

@@ -249,6 +249,8 @@ def test_limits_where_the_own_cgroup_is_mounted_as_the_root(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("now, before, seconds, expected", [
     (30, 20, 60, 10), (30, 36, 60, -6), (30, 0, 10, 180), (0, 0, 60, 0), (5, 5, 0, None),
+    (1, 0, 10, None),  # it may be about to be reaped
+    (30, 29, 10, 2),   # the ages are asked: 30 in 900 s
 ])
 def test_growth_between_samples(now: int, before: int, seconds: float, expected: Optional[float]) -> None:
     assert growth_per_minute(Tally(now, 900), Tally(before, 840), seconds) == expected
@@ -457,6 +459,15 @@ def test_budgets() -> None:
         ("pid_max", "", 30_000, 32_768), ("threads_max", "", 30_000, 100_000), ("cgroup", "/kubepods", 310, 400)]
     assert {round(budget.growth, 6) for budget in report.budgets} == {18.0}
     assert find_tightest(report.budgets).seconds_left == pytest.approx(300)
+
+
+def test_what_goes_by_itself_is_no_growth() -> None:
+    leaders = zombies(10, *range(100, 400), threads=2)
+    report = make_report(snapshot([INIT, APP, *leaders], pids=30_000, pid_max=32_768), None, [])
+    assert (report.causes["threads-alive"], report.growth, report.budgets[0].seconds_left) == (300, 0, math.inf)
+    before = snapshot([INIT, APP, *zombies(10, *range(500, 800))], clock=990)
+    late = make_report(snapshot([INIT, APP, *zombies(10, *range(100, 400))], pids=30_000, pid_max=32_768), before, [])
+    assert (late.causes["reaped-slowly"], late.budgets[0].seconds_left) == (300, math.inf)
 
 
 def test_budget_of_a_user() -> None:

@@ -20,6 +20,7 @@ from typing import NoReturn, Optional  # noqa: E402
 from .. import __version__  # noqa: E402
 from ..install import InstallError, write_file  # noqa: E402
 from .as_json import format_json  # noqa: E402
+from .budgets import list_cgroups  # noqa: E402
 from .cgroupfs import read_limits  # noqa: E402
 from .check import OK, UNKNOWN, Thresholds, judge, status_line  # noqa: E402
 from .words import parse_duration  # noqa: E402
@@ -136,8 +137,8 @@ def report_on(arguments: argparse.Namespace, before: Optional[Snapshot]) -> tupl
     start = time.monotonic()
     now = sample(arguments.proc)
     # Also the cgroups that have no zombie any more: their growth is below 0.
-    paths = {path for snapshot in (now, before) if snapshot for path, _ in snapshot.tallies}
-    report = make_report(now, before, read_limits(arguments.cgroup or CGROUP, paths), arguments.top)
+    limits = read_limits(arguments.cgroup or CGROUP, list_cgroups(now, before))
+    report = make_report(now, before, limits, arguments.top)
     return report, time.monotonic() - start
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Optional
 
 from .cgroupfs import Limit
-from .growth import growth_per_minute, seconds_left
-from .snapshot import Snapshot
+from .containers import pids_path
+from .growth import Tally, growth_per_minute, seconds_left, tally_ages
+from .snapshot import Snapshot, Zombie
 
 PID_MAX, THREADS_MAX, CGROUP, NPROC = "pid_max", "threads_max", "cgroup", "nproc"
 
@@ -40,11 +41,42 @@ def find_tightest(budgets: Iterable[Budget]) -> Optional[Budget]:
         float("inf") if budget.seconds_left is None else budget.seconds_left, -budget.share))
 
 
-def list_budgets(now: Snapshot, before: Optional[Snapshot], cgroup_limits: Iterable[Limit]) -> list[Budget]:
-    """All budgets; `before` is the sample before, if there is one."""
+class Places:
+    """Zombies by the cgroup in which they are counted, as pids_path() tells it, and by user."""
+
+    def __init__(self, snapshot: Snapshot, zombies: Iterable[Zombie]) -> None:
+        ages: dict[tuple[tuple[str, bool], int], list[float]] = {}
+        for zombie, siblings in gather(zombies):
+            key = pids_path(snapshot.cgroups_of(zombie)), zombie.status.uid
+            ages.setdefault(key, []).extend(snapshot.seconds_since(each.process.start) for each in siblings)
+        self.tallies = {key: tally_ages(each) for key, each in ages.items()}
+
+    def tally(self, cgroups: Optional[frozenset[str]] = None, uid: Optional[int] = None) -> Tally:
+        """Those whose cgroup's path is one of these, or of any; of one user, or of all."""
+        return sum((part for ((path, _), owner), part in self.tallies.items()
+                    if (cgroups is None or path in cgroups) and uid in (None, owner)), Tally())
+
+
+def gather(zombies: Iterable[Zombie]) -> Iterator[tuple[Zombie, list[Zombie]]]:
+    """Zombies of the same cgroups, parent and user, and one of them; equal cgroups are mostly one object."""
+    found: dict[tuple[int, int, int], list[Zombie]] = {}
+    for zombie in zombies:
+        found.setdefault((id(zombie.cgroups), zombie.process.parent, zombie.status.uid), []).append(zombie)
+    return ((siblings[0], siblings) for siblings in found.values())
+
+
+def list_cgroups(*snapshots: Optional[Snapshot]) -> set[tuple[str, bool]]:
+    """The cgroups in which the zombies of these samples are counted, as pids_path() tells them."""
+    return {pids_path(snapshot.cgroups_of(zombie)) for snapshot in snapshots if snapshot
+            for zombie, _ in gather(snapshot.zombies)}
+
+
+def list_budgets(now: Snapshot, zombies: Places, before: Optional[Places], seconds: float,
+                 cgroup_limits: Iterable[Limit]) -> list[Budget]:
+    """All budgets; `before` are the zombies of the sample before, `seconds` ago, if there is one."""
     def growth(cgroups: Optional[frozenset[str]] = None, uid: Optional[int] = None) -> Optional[float]:
         earlier = before.tally(cgroups, uid) if before else None
-        return growth_per_minute(now.tally(cgroups, uid), earlier, now.clock - before.clock if before else 0)
+        return growth_per_minute(zombies.tally(cgroups, uid), earlier, seconds)
 
     budgets = []
     for name, scope, used, most in ((PID_MAX, now.pid_scope, now.pids, now.pid_max),

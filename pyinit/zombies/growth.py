@@ -30,8 +30,11 @@ def tally_ages(ages: list[float]) -> Tally:
 
 
 def growth_per_minute(now: Tally, before: Optional[Tally], seconds: float) -> Optional[float]:
-    """Zombies a minute: between two samples that are `seconds` apart, else from the ages of one, else None."""
-    if before is not None:
+    """Zombies a minute: between two samples that are `seconds` apart, else from the ages of one, else None.
+
+    One more than before may be about to be reaped: then the ages are asked, too.
+    """
+    if before is not None and not 0 < now.count - before.count < FEWEST:
         return (now.count - before.count) * 60 / seconds if seconds > 0 else None
     if now.count < FEWEST:
         return None if now.count else 0.0

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
-from .budgets import Budget, list_budgets
+from .budgets import Budget, Places, gather, list_budgets
 from .cgroupfs import Limit
 from .containers import Container, find_container
 from .growth import Tally, growth_per_minute, tally_ages
@@ -97,9 +97,16 @@ def make_report(now: Snapshot, before: Optional[Snapshot], limits: Iterable[Limi
         growth = growth_per_minute(tally, earlier, interval or 0)
         responsible = find_responsible(now, cause, zombies, left)
         groups.append(make_group(now, parent, cause, zombies, tally, growth, responsible))
-    growth = growth_per_minute(now.tally(), before.tally() if before else None, interval or 0)
+    places = Places(now, choose_growing(sorted_now))
+    places_before = Places(before, choose_growing(sorted_before)) if before and sorted_before is not None else None
+    growth = growth_per_minute(places.tally(), places_before.tally() if places_before else None, interval or 0)
     return Report(now, interval, growth, tuple(groups), len(sorted_now) - len(groups), causes,
-                  tuple(list_budgets(now, before, limits)))
+                  tuple(list_budgets(now, places, places_before, interval or 0, limits)))
+
+
+def choose_growing(zombies: Sorted) -> list[Zombie]:
+    """The zombies from which a forecast is made: those that do not go by themselves."""
+    return [zombie for (_, cause), members in zombies.items() if cause not in HARMLESS for zombie in members]
 
 
 def count_before(now: Sorted, before: Sorted, parent: int, cause: str) -> Tally:
@@ -189,7 +196,9 @@ def make_group(snapshot: Snapshot, parent_pid: int, cause: str, zombies: list[Zo
     """One group, with what is to be told of its parent."""
     parent = snapshot.actors.get(parent_pid)
     names = Counter(zombie.process.name for zombie in zombies)
-    origins = Counter(find_container(snapshot.cgroups_of(zombie)) for zombie in zombies)
+    origins: Counter[Container] = Counter()
+    for zombie, siblings in gather(zombies):
+        origins[find_container(snapshot.cgroups_of(zombie))] += len(siblings)
     chain = snapshot.chain(parent_pid)
     return Group(cause, parent_pid, parent, find_container(parent.cgroups) if parent else Container(),
                  origins.most_common(1)[0][0], tally, growth, tuple(names.most_common(NAMED)),

@@ -8,13 +8,12 @@ import sys
 import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from signal import SIGCHLD
 from typing import NamedTuple, Optional
 
-from .containers import Cgroups, parse_cgroups, pids_path
+from .containers import Cgroups, parse_cgroups
 from .files import read, read_number, read_or_nothing
-from .growth import Tally, tally_ages
 
 # A flag of the process in /proc/PID/stat: it is exiting (include/linux/sched.h).
 PF_EXITING = 0x4
@@ -136,20 +135,6 @@ class Snapshot:
         if not parent or not old or any(path != "/" for path in old):
             return zombie.cgroups
         return (*(line for line in zombie.cgroups if not line[0]), *(line for line in parent.cgroups if line[0]))
-
-    @cached_property
-    def tallies(self) -> dict[tuple[tuple[str, bool], int], Tally]:
-        """The zombies by the cgroup in which they are counted, as pids_path() tells it, and by user."""
-        ages: dict[tuple[tuple[str, bool], int], list[float]] = {}
-        for zombie in self.zombies:
-            key = pids_path(self.cgroups_of(zombie)), zombie.status.uid
-            ages.setdefault(key, []).append(self.seconds_since(zombie.process.start))
-        return {key: tally_ages(each) for key, each in ages.items()}
-
-    def tally(self, cgroups: Optional[frozenset[str]] = None, uid: Optional[int] = None) -> Tally:
-        """The zombies whose cgroup's path is one of these, or of any; of one user, or of all."""
-        return sum((part for ((path, _), owner), part in self.tallies.items()
-                    if (cgroups is None or path in cgroups) and uid in (None, owner)), Tally())
 
     def chain(self, pid: int) -> list[Process]:
         """A process and its ancestors, up to PID 1 or the first that is not to be seen."""
