@@ -143,6 +143,18 @@ def test_daemonset_names_one_user_and_one_folder(daemonset: dict) -> None:
     assert f"USER {user}\n" in (FOLDER / "Dockerfile.zombies").read_text()
 
 
+def test_node_exporter_reads_the_folder_of_the_daemonset(daemonset: dict) -> None:
+    """It is the report's own, for its user may replace all that is in it."""
+    (path,) = [volume["hostPath"]["path"] for volume in daemonset["spec"]["template"]["spec"]["volumes"]
+               if volume["name"] == "textfile"]
+    assert os.path.dirname(path) == "/var/lib"  # where root alone can put a link in its place
+    texts = [(ROOT / "docs" / "kubernetes.md").read_text(), (FOLDER / "daemonset.yaml").read_text()]
+    for text in texts:
+        assert set(re.findall(r"--collector\.textfile\.directory=([\w/-]+)", text)) == {path}
+    assert set(re.findall(r"(/[\w/-]+)/pyinit_zombies\.prom", texts[0])) == {path}
+    assert f"\nrm -r {path} " in texts[0]
+
+
 def test_daemonset_calls_the_report_as_it_is(daemonset: dict) -> None:
     container = daemonset["spec"]["template"]["spec"]["containers"][0]
     arguments = parse_arguments(container["args"])
