@@ -214,7 +214,7 @@ def seconds(duration: str) -> int:
 def test_detector_gets_a_verdict(detector: dict, report: list[str]) -> None:
     """First of all, and with an exit code that it knows; the call for the forecast, in less time than it has."""
     zombies, forecast = (rule["args"] for rule in detector["rules"])
-    assert zombies[0] == "--warn" and forecast[:2] == ["--watch", "10"]
+    assert zombies[0] == "--warn" and forecast[0] == "--watch"
     for arguments, verdict, code in ((zombies, "OK", 0), (["--warn", "2"], "WARNING", 1),
                                      (["--watch", "1", *forecast[2:]], "OK", 0)):
         done = run([*report, *arguments], check=False, cwd=ROOT)
