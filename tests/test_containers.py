@@ -490,6 +490,20 @@ def test_pod_lets_the_kernel_reap(lab: Lab, pause_image: str) -> None:
     assert lab.seconds("pod", "stop", "--time", GRACE, pod) < GRACE
 
 
+def test_pod_tells_what_it_reaps(lab: Lab, pause_image: str) -> None:
+    """PYINIT_VERBOSITY in the pause image: a line for each orphan, in the log of the pod's own container."""
+    dockerfile = lab.write("Dockerfile.pause-verbose", f"FROM {pause_image}\nENV PYINIT_VERBOSITY=3\n")
+    lab.build("pause-verbose", dockerfile)
+    pod, pause = make_pod(lab, "localhost/pause-verbose")
+    container = lab.start("--pod", pod, BASE, *orphans_then_wait(COUNT))
+    lab.wait_for_line(container, "adopted by 1")
+    wait_for_children(pause, 0)
+    infra = infra_container(lab, pod)
+    wait_until(lambda: lab.logs(infra).count("pyinit: reaped PID ") >= COUNT, f"{COUNT} lines in the pause's log")
+    reaped = re.findall(r"^pyinit: reaped PID (\d+), exit code 0$", lab.logs(infra), re.MULTILINE)
+    assert len(set(reaped)) == len(reaped) == COUNT
+
+
 def test_pod_without_a_reaper_keeps_zombies(lab: Lab, sleep_image: str) -> None:
     pod, init = make_pod(lab, sleep_image)
     container = lab.start("--pod", pod, *HEALTH_CHECK, BASE, *orphans_then_wait(COUNT))
