@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,6 +22,10 @@ SUITE = "bookworm"
 BASE = "localhost/debian:bookworm-slim"
 # The same with the whole of Python's library.
 PYTHON_BASE = "localhost/debian-python3:bookworm-slim"
+
+# Seconds. What is in the cache may be of a process in another PID namespace, whose PID is not to be seen here; but no
+# test run takes so long.
+STALE = 3600
 
 # Each step may wait for a mirror, a disk or another test run.
 TIMEOUT = 300
@@ -152,6 +157,35 @@ def apt_sources() -> list[Path]:
     return [path for path in files if path.exists() and SUITE in path.read_text()]
 
 
+def make_folder(kind: str) -> Path:
+    """A folder in the cache, named KIND-PID-RANDOM by the process that is to remove it."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=f"{kind}-{os.getpid()}-", dir=CACHE))
+
+
+def is_left_over(path: Path, now: float) -> bool:
+    """Whether something that make_folder() named, or that has such a name, is of a process that was killed: old, this
+    user's, and its PID is gone. now: seconds since the epoch.
+    """
+    named = re.fullmatch(r"(?:\w+-)+(\d+)-\w+", path.name)
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return bool(named) and found.st_uid == os.geteuid() and found.st_mtime < now - STALE \
+        and not os.path.exists(f"/proc/{named[1]}")
+
+
+def remove_left_over_labs() -> None:
+    """Remove what a test run left that was killed by SIGKILL: containers, mounts and folders. What resists stays."""
+    for folder in CACHE.glob("lab-*"):
+        if is_left_over(folder, time.time()):
+            try:
+                Lab(folder).__exit__()
+            except (AssertionError, OSError, subprocess.TimeoutExpired):
+                continue
+
+
 def storage_driver(folder: Path) -> str:
     """How layers are stored: overlayfs does not lie on overlayfs, mount(8), so in a container they are copied."""
     return "vfs" if run(["stat", "--file-system", "--format=%T", folder]).stdout.strip() == "overlayfs" else "overlay"
@@ -169,11 +203,11 @@ def run(argv: Sequence, check: bool = True, timeout: float = TIMEOUT, **popen) -
 class Lab:
     """A podman whose store, settings and state are all in one folder, which is removed at the end of a `with`."""
 
-    def __init__(self) -> None:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        self.folder = Path(tempfile.mkdtemp(prefix="lab-", dir=CACHE))
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder` is that of a lab which was left over, so that it can be removed."""
+        self.folder = folder or make_folder("lab")
         for name in ("networks", "tmp", "files", "empty"):
-            (self.folder / name).mkdir()
+            (self.folder / name).mkdir(exist_ok=True)
         runtime = self.write("runtime", RUNTIME.format(runtime=find_runtime()))
         runtime.chmod(0o755)
         driver = storage_driver(self.folder)
@@ -183,6 +217,7 @@ class Lab:
                             "CONTAINERS_REGISTRIES_CONF": str(registries), "BUILDAH_ISOLATION": "chroot"}
 
     def __enter__(self) -> Lab:
+        remove_left_over_labs()
         return self
 
     def __exit__(self, *_) -> None:

@@ -10,12 +10,13 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from containers import CACHE, TIMEOUT, Lab, find_runtime, run, storage_driver
+from containers import CACHE, TIMEOUT, Lab, find_runtime, is_left_over, make_folder, run, storage_driver
 from support import ROOT, process_ids, read_stat, read_status, wait_until
 
 # What is used of the CRI's runtime.v1, api.proto: message -> field -> (number, type). A type is "string", "bytes",
@@ -223,6 +224,29 @@ def reason_to_skip() -> str:
     return f"not installed: {' '.join(missing)}" if missing else ""
 
 
+def remove_cgroups(name: str) -> bool:
+    """Remove the cgroups below those of a name that begins with a slash, innermost first; False while a process is left
+    in one, for the kernel removes no other, cgroups(7).
+    """
+    for top in Path("/sys/fs/cgroup").glob(f"**{name}"):
+        for folder, _, _ in os.walk(top, topdown=False):
+            try:
+                os.rmdir(folder)
+            except OSError:
+                return False
+    return True
+
+
+def remove_left_overs() -> None:
+    """Remove the folders and cgroups of a test run that was killed by SIGKILL; its processes have gone with it."""
+    for folder in CACHE.glob("cri-*"):
+        if is_left_over(folder, time.time()):
+            shutil.rmtree(folder, ignore_errors=True)
+    names = {path.name for path in Path("/sys/fs/cgroup").glob("**/pyinit-cri-*") if is_left_over(path, time.time())}
+    for name in names:
+        remove_cgroups(f"/{name}")
+
+
 class Containerd:
     """A containerd in a PID and a mount namespace of its own, as in a node that is itself a container.
 
@@ -235,8 +259,8 @@ class Containerd:
         self.lab = lab
         self.pause = pause
         self.images = images
-        CACHE.mkdir(parents=True, exist_ok=True)
-        self.folder = Path(tempfile.mkdtemp(prefix="cri-", dir=CACHE))
+        remove_left_overs()
+        self.folder = make_folder("cri")
         self.cgroup = f"/pyinit-{self.folder.name}"
         self.log = open(self.folder / "log", "w+b")
         self.configure()
@@ -263,7 +287,7 @@ class Containerd:
         self.process.kill()
         self.process.wait()
         self.log.close()
-        wait_until(self.remove_cgroups, "the containers' cgroups to be empty")
+        wait_until(lambda: remove_cgroups(self.cgroup), "the containers' cgroups to be empty")
         shutil.rmtree(self.folder)
 
     def configure(self) -> None:
@@ -298,16 +322,6 @@ class Containerd:
     def read_log(self) -> str:
         """The end of what containerd has written."""
         return (self.folder / "log").read_text(errors="replace")[-4000:]
-
-    def remove_cgroups(self) -> bool:
-        """Remove the cgroups that containerd made, innermost first; False while a process is left in one."""
-        for top in Path("/sys/fs/cgroup").glob(f"**{self.cgroup}"):
-            for folder, _, _ in os.walk(top, topdown=False):
-                try:
-                    os.rmdir(folder)
-                except OSError:
-                    return False
-        return True
 
     def import_image(self, image: str) -> None:
         """Copy an image of the lab to where the kubelet's images are, as the documentation says to."""

@@ -7,6 +7,7 @@ is itself a container.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -37,6 +38,11 @@ def start_pod(node: Containerd, manifest: dict) -> tuple[Pod, str]:
 def processes_below(node: Containerd) -> list[int]:
     """Every process of a containerd, its shims and containers."""
     return [pid for pid in process_ids() if node.is_ancestor_of(pid)]
+
+
+def names_below(node: Containerd) -> set[str]:
+    """Their names; one that has just gone has none."""
+    return {read_status(pid).get("Name", "") for pid in processes_below(node)}
 
 
 @pytest.mark.parametrize("kind, message, data", [
@@ -153,6 +159,8 @@ def test_pod_survives_the_end_of_a_container(node: Containerd) -> None:
 
 def test_stop_ends_the_pod(node: Containerd) -> None:
     """By SIGKILL, or by SIGTERM, which the pause obeys: strace(1) tells how it ended."""
+    if not shutil.which("strace"):
+        pytest.skip("not installed: strace")
     pod, _ = start_pod(node, SHARED)
     with pod, tempfile.NamedTemporaryFile() as log:
         pause = pod.pause()
@@ -164,8 +172,29 @@ def test_stop_ends_the_pod(node: Containerd) -> None:
             tracer.wait(60)
         assert pod.state() == NOT_READY
         assert Path(log.name).read_text().splitlines()[-1] in ("+++ killed by SIGKILL +++", "+++ exited with 0 +++")
-        wait_until(lambda: not [pid for pid in processes_below(node) if read_status(pid)["Name"] in ("pause", "sleep")],
-                   "the pod's processes to end")
+        wait_until(lambda: not {"pause", "sleep"} & names_below(node), "the pod's processes to end")
+
+
+def test_next_run_removes_what_was_killed(needs_containerd: None, tmp_path: Path,
+                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders and cgroups whose process has gone; not those of one that lives."""
+    monkeypatch.setattr(cri, "CACHE", tmp_path)
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    hierarchy = Path("/sys/fs/cgroup/pids" if Path("/sys/fs/cgroup/pids").is_dir() else "/sys/fs/cgroup")
+    kept, removed = ((tmp_path / f"cri-{pid}-test", hierarchy / f"pyinit-cri-{pid}-test")
+                     for pid in (os.getpid(), gone.pid))
+    try:
+        for folder, cgroup in (kept, removed):
+            (folder / "root").mkdir(parents=True)
+            (cgroup / "kubepods").mkdir(parents=True)
+            for path in (folder, cgroup):
+                os.utime(path, (0, 0))
+        cri.remove_left_overs()
+        assert [path.exists() for path in (*kept, *removed)] == [True, True, False, False]
+    finally:
+        for _, cgroup in (kept, removed):
+            cri.remove_cgroups(f"/{cgroup.name}")
 
 
 def test_nothing_is_left_of_a_containerd(needs_containerd: None, session_lab: Lab, pause_image: str) -> None:

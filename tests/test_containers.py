@@ -6,13 +6,18 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import tarfile
+import time
 from pathlib import Path
 from textwrap import indent
 
 import pytest
 
-from containers import BASE, Lab, orphans, orphans_then_wait, wait_for_children, wait_for_mask, wait_for_zombies
+import containers
+from containers import (BASE, STALE, Lab, is_left_over, orphans, orphans_then_wait, remove_left_over_labs,
+                        wait_for_children, wait_for_mask, wait_for_zombies)
 from support import ROOT, children_of, kernel_can_reap, read_status, wait_until, waits_for_signals
 
 from pyinit.lean import build
@@ -112,6 +117,71 @@ def wait_for_new_child(pid: int, before: list[int]) -> int:
     """Wait until a process has one child more, and return it."""
     wait_for_children(pid, len(before) + 1)
     return (set(children_of(pid)) - set(before)).pop()
+
+
+# What a test run leaves that is killed
+
+# A lab with a container that runs, whose process is killed.
+LEAVE_LAB = """\
+import os, shutil, signal, sys
+sys.path.insert(0, sys.argv[1])
+from containers import Lab
+lab = Lab()
+root = lab.folder / "files" / "root"
+root.mkdir()
+shutil.copy(sys.argv[2], root / "pause")
+lab.start("--rootfs", root, "/pause")
+print(lab.folder, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def dead() -> int:
+    """The PID of a process that has gone."""
+    with subprocess.Popen(["true"]) as process:
+        return process.pid
+
+
+@pytest.mark.parametrize("name, age, left_over", [
+    ("lab-{dead}-abc_12", 2 * STALE, True),
+    ("pyinit-cri-{dead}-abc", 2 * STALE, True),
+    ("lab-{dead}-abc_12", STALE / 2, False),
+    ("lab-{alive}-abc_12", 2 * STALE, False),
+    ("lab-abc_12", 2 * STALE, False),
+    ("{dead}-abc", 2 * STALE, False),
+    ("lab-{dead}-abc.tar", 2 * STALE, False),
+])
+def test_left_over(tmp_path: Path, dead: int, name: str, age: float, left_over: bool) -> None:
+    path = tmp_path / name.format(dead=dead, alive=os.getpid())
+    path.mkdir()
+    assert is_left_over(path, time.time() + age) is left_over
+
+
+def test_nothing_that_is_not_there_is_left_over(tmp_path: Path, dead: int) -> None:
+    assert not is_left_over(tmp_path / f"lab-{dead}-abc", time.time())
+
+
+def test_next_run_removes_a_lab_that_was_killed(session_lab: Lab, lean_pauses: dict[str, str], tmp_path: Path,
+                                                monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = os.uname().machine
+    if machine not in lean_pauses:
+        pytest.skip(f"no lean pause for {machine}, which needs no other file to run in a container")
+    done = subprocess.run([sys.executable, "-c", LEAVE_LAB, os.path.dirname(__file__), lean_pauses[machine]],
+                          env={**os.environ, "PYINIT_TEST_CACHE": str(tmp_path)}, stdout=subprocess.PIPE, text=True)
+    assert done.returncode == -signal.SIGKILL
+    left = Lab(Path(done.stdout.strip()))
+    try:
+        assert left.processes()
+        monkeypatch.setattr(containers, "CACHE", tmp_path)
+        remove_left_over_labs()
+        assert left.folder.exists()  # it is young
+        os.utime(left.folder, (0, 0))
+        remove_left_over_labs()
+        assert (left.folder.exists(), left.processes(), left.mounts()) == (False, [], [])
+    finally:
+        if left.folder.exists():
+            left.__exit__()
 
 
 # As ENTRYPOINT of an application image
@@ -488,6 +558,20 @@ def test_pod_lets_the_kernel_reap(lab: Lab, pause_image: str) -> None:
     wait_for_children(pause, 0)
     os.kill(pause, signal.SIGCONT)
     assert lab.seconds("pod", "stop", "--time", GRACE, pod) < GRACE
+
+
+def test_pod_tells_what_it_reaps(lab: Lab, pause_image: str) -> None:
+    """PYINIT_VERBOSITY in the pause image: a line for each orphan, in the log of the pod's own container."""
+    dockerfile = lab.write("Dockerfile.pause-verbose", f"FROM {pause_image}\nENV PYINIT_VERBOSITY=3\n")
+    lab.build("pause-verbose", dockerfile)
+    pod, pause = make_pod(lab, "localhost/pause-verbose")
+    container = lab.start("--pod", pod, BASE, *orphans_then_wait(COUNT))
+    lab.wait_for_line(container, "adopted by 1")
+    wait_for_children(pause, 0)
+    infra = infra_container(lab, pod)
+    wait_until(lambda: lab.logs(infra).count("pyinit: reaped PID ") >= COUNT, f"{COUNT} lines in the pause's log")
+    reaped = re.findall(r"^pyinit: reaped PID (\d+), exit code 0$", lab.logs(infra), re.MULTILINE)
+    assert len(set(reaped)) == len(reaped) == COUNT
 
 
 def test_pod_without_a_reaper_keeps_zombies(lab: Lab, sleep_image: str) -> None:

@@ -23,7 +23,6 @@ from support import NAMESPACE, ROOT, ZOMBIES_FIRST, children_of, process_ids, py
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]  # the first one makes the base image
 
 FOLDER = ROOT / "deploy" / "kubernetes"
-PAUSE = "localhost/pause:latest"
 PROBES = 5
 
 
@@ -44,11 +43,6 @@ def read_manifests(name: str) -> list[dict]:
         manifests.append(manifest)
         text = text.lstrip()[end:]
     return manifests
-
-
-def read_toml(name: str) -> dict:
-    """A file of a runtime's configuration."""
-    return pytest.importorskip("tomllib").loads((FOLDER / "node-pause" / name).read_text())
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +137,18 @@ def test_daemonset_names_one_user_and_one_folder(daemonset: dict) -> None:
     assert f"USER {user}\n" in (FOLDER / "Dockerfile.zombies").read_text()
 
 
+def test_node_exporter_reads_the_folder_of_the_daemonset(daemonset: dict) -> None:
+    """It is the report's own, for its user may replace all that is in it."""
+    (path,) = [volume["hostPath"]["path"] for volume in daemonset["spec"]["template"]["spec"]["volumes"]
+               if volume["name"] == "textfile"]
+    assert os.path.dirname(path) == "/var/lib"  # where root alone can put a link in its place
+    texts = [(ROOT / "docs" / "kubernetes.md").read_text(), (FOLDER / "daemonset.yaml").read_text()]
+    for text in texts:
+        assert set(re.findall(r"--collector\.textfile\.directory=([\w/-]+)", text)) == {path}
+    assert set(re.findall(r"(/[\w/-]+)/pyinit_zombies\.prom", texts[0])) == {path}
+    assert f"\nrm -r {path} " in texts[0]
+
+
 def test_daemonset_calls_the_report_as_it_is(daemonset: dict) -> None:
     container = daemonset["spec"]["template"]["spec"]["containers"][0]
     arguments = parse_arguments(container["args"])
@@ -154,22 +160,35 @@ def test_daemonset_calls_the_report_as_it_is(daemonset: dict) -> None:
 
 def test_containerd_1_reads_its_snippet() -> None:
     config = run([need("containerd"), "--config", FOLDER / "node-pause" / "containerd-1.x.toml", "config", "dump"])
-    assert re.findall(r"^ *sandbox_image = (.*)", config.stdout, re.MULTILINE) == [f'"{PAUSE}"']
+    assert re.findall(r"^ *sandbox_image = (.*)", config.stdout, re.MULTILINE) == [f'"{saved_pause()}"']
 
 
-def test_containerd_2_snippet() -> None:
-    config = read_toml("containerd-2.x.toml")
-    assert config == {"version": 3,
-                      "plugins": {"io.containerd.cri.v1.images": {"pinned_images": {"sandbox": PAUSE}}}}
+def saved_pause() -> str:
+    """The image that docs/pause.md brings to a node, by the name that it has there."""
+    ((*_, image),) = documented("pause.md", "   podman save ")
+    return f"{image}:latest"
 
 
-def test_crio_snippet() -> None:
-    assert read_toml("crio.conf") == {"crio": {"image": {"pause_image": PAUSE, "pinned_images": [PAUSE]}}}
+SNIPPETS = sorted((FOLDER / "node-pause").iterdir())
 
 
-def test_kubelet_snippet() -> None:
-    words = shlex.split((FOLDER / "node-pause" / "kubelet.env").read_text(), comments=True)
-    assert words == [f"KUBELET_EXTRA_ARGS=--pod-infra-container-image={PAUSE}"]
+@pytest.mark.parametrize("path", SNIPPETS, ids=lambda path: path.name)
+def test_snippets_name_the_image_that_the_page_saves(path: Path) -> None:
+    """And no other: an image that the node does not have is one on which no pod starts."""
+    settings = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    assert set(re.findall(r"[\w./-]+/pause[\w:.-]*", "\n".join(settings))) == {saved_pause()}
+
+
+@pytest.mark.parametrize("path", [path for path in SNIPPETS if path.suffix in (".toml", ".conf")],
+                         ids=lambda path: path.name)
+def test_snippets_are_toml(path: Path) -> None:
+    assert pytest.importorskip("tomllib").loads(path.read_text())
+
+
+def test_page_names_the_files_of_the_runtimes() -> None:
+    """Each of them, and none that is not there."""
+    page = (ROOT / "docs" / "pause.md").read_text()
+    assert set(re.findall(r"`([\w.-]+\.(?:toml|conf|env))`", page)) == {path.name for path in SNIPPETS}
 
 
 def test_detector_has_a_rule_for_each_condition(detector: dict) -> None:
@@ -202,7 +221,7 @@ def seconds(duration: str) -> int:
 def test_detector_gets_a_verdict(detector: dict, report: list[str]) -> None:
     """First of all, and with an exit code that it knows; the call for the forecast, in less time than it has."""
     zombies, forecast = (rule["args"] for rule in detector["rules"])
-    assert zombies[0] == "--warn" and forecast[:2] == ["--watch", "10"]
+    assert zombies[0] == "--warn" and forecast[0] == "--watch"
     for arguments, verdict, code in ((zombies, "OK", 0), (["--warn", "2"], "WARNING", 1),
                                      (["--watch", "1", *forecast[2:]], "OK", 0)):
         done = run([*report, *arguments], check=False, cwd=ROOT)
@@ -306,8 +325,10 @@ def test_documented_verification(node: Containerd, pod: dict, each_pause: str) -
         web = sandbox.create(pod["spec"]["containers"][0])
         name, command, leave, look = [sandbox.probe(web, command) for command in commands]
     assert name["stdout"] == b"pause\n"
-    lean = each_pause.endswith("/lean")
-    assert re.fullmatch(rb"/pause " if lean else rb"/usr/bin/python3\.\d+ -ISXutf8 /pause ", command["stdout"])
+    page = (ROOT / "docs" / "pause.md").read_text()
+    documented_lines = dict(re.findall(r"^\| the (\w+) pause \| `(.*?)`", page, re.MULTILINE))
+    said = re.sub(r"python3\.\d+", "python3.11", command["stdout"].decode().rstrip())
+    assert said == documented_lines["lean" if each_pause.endswith("/lean") else "Python"]
     assert (leave["exit_code"], leave["stderr"]) == (0, b"")
     assert (look["exit_code"], look["stdout"], look["stderr"]) == (1, b"", b"")
 
