@@ -205,6 +205,8 @@ def test_command_lines_that_are_refused(arguments: list[str]) -> None:
 
 # The program, where it does what only a program without an interpreter does
 
+    for name in ("new/", "new/.", "new/..", "file/"):
+        refuse(f"{tmp_path}/{name}: is a directory, or names no file", f"{tmp_path}/{name}")
 
 def start(argv: list[str], **popen) -> Running:
     """Start a pause that is not PID 1, and wait until it waits."""
