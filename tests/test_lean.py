@@ -19,7 +19,7 @@ from support import (DEADLINE, NAMESPACE, PYTHON, ROOT, Result, Running, Termina
                      read_status, run, shell, wait_until, waits_for_signals)
 from test_idle import count_wakeups
 
-from pyinit import lean
+from pyinit import __version__, lean
 
 MOST_BYTES = 600
 WARNING = b"Warning: pause should be the first process\n"
@@ -370,14 +370,16 @@ def test_what_is_no_version(lean_pause: list[str], argument: str) -> None:
 
 # What it may do
 
-# Installs a seccomp filter, seccomp(2), and executes argv: each call of a list fails with EPERM, or, after a "+", each
-# that is not on it.
+# Installs a seccomp filter, seccomp(2), and executes argv: each call of a list fails with EPERM, or, after an "=",
+# answers 0 and does nothing; or, after a "+", each that is not on it kills.
 FILTER = """
 import ctypes, os, struct, sys
 words, argv = sys.argv[1].split(), sys.argv[2:]
 deny, kill, allow = 0x00050001, 0x80000000, 0x7fff0000  # SECCOMP_RET_ERRNO, _KILL_PROCESS, _ALLOW
-only = words[:1] == ["+"]
-numbers = [int(word) for word in words[only:]]
+only = words[0] == "+"
+if words[0] == "=":
+    deny ^= 1
+numbers = [int(word) for word in words if word.isdigit()]
 program = [(0x20, 0, 0, 0)]  # the number of the call
 program += [(0x15, len(numbers) - place, 0, number) for place, number in enumerate(numbers)]
 program += [(0x06, 0, 0, kill if only else allow), (0x06, 0, 0, allow if only else deny)]
@@ -421,6 +423,8 @@ def test_sandbox_of_its_calls_alone(program: list[str]) -> None:
     assert run(python(FILTER, "+ " + numbers_of([*calls(), "execve"]), *program, "-v")).code == 0
 
 
+# What the instruction behind the last one raises.
+TRAP = {"x86_64": signal.SIGILL, "aarch64": signal.SIGTRAP}
 @pytest.mark.parametrize("name", ["rt_sigtimedwait", "wait4", "exit_group", "getpid"])
 def test_sandbox_of_fewer_calls_kills_it(program: list[str], name: str) -> None:
     """The test above can fail."""
@@ -434,6 +438,27 @@ def test_what_strace_sees(program: list[str], tmp_path: Path) -> None:
     if not shutil.which("strace"):
         pytest.skip("strace is not installed")
     log = tmp_path / "log"
+def test_sandbox_that_answers_at_once(program: list[str]) -> None:
+    """rt_sigtimedwait(2) never answers 0; a sandbox that does would have it run round in circles."""
+    assert run(python(FILTER, f"= {calls()['rt_sigtimedwait']}", *program)).code == 1
+
+
+def test_sandbox_that_refuses_its_end(program: list[str]) -> None:
+    """A trap stands behind the last instruction, and no data."""
+    assert run(python(FILTER, str(calls()["exit_group"]), *program, "-v")) == \
+        (-TRAP[os.uname().machine], b"pause.py %s\n" % __version__.encode(), b"")
+
+
+def test_sandbox_that_refuses_the_end_of_pid_1(program: list[str], namespaces: bool) -> None:
+    """The kernel does not drop the signal of a trap for PID 1; unshare(1) dies of what its child died of."""
+    if not namespaces:
+        pytest.skip("no PID namespaces can be made here")
+    with Running([*NAMESPACE, *python(FILTER, str(calls()["exit_group"]), *program)], "pid1") as running:
+        wait_until(lambda: waits_for_signals(running.pid), "the pause to wait")
+        running.send(signal.SIGTERM)
+        assert running.finish().code == -TRAP[os.uname().machine]
+
+
     log.touch()
     with Running(["strace", "-f", "-o", str(log), *program]) as running:
         wait_until(lambda: children_of(running.pid) and "rt_sigtimedwait" in log.read_text(), "the pause to wait")
