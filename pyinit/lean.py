@@ -347,12 +347,11 @@ def assemble(machine: str) -> list[Instruction]:
         if not isinstance(row, str):
             encoding, mnemonic, why = row
             code, hole = read_encoding(encoding, holes)
-            operands = [name for name in re.findall(r"-?[A-Za-z_]\w*", mnemonic) if name in symbols]
+            words = re.split(r"(-?\w+)", mnemonic)
             if hole:
-                code = hole.fill(code, symbols[operands[0]], address)
-            for name in operands:
-                mnemonic = mnemonic.replace(name, hex(symbols[name]))
-            instructions.append(Instruction(address, code, mnemonic, why))
+                code = hole.fill(code, next(symbols[word] for word in words if word in symbols), address)
+            numbers = "".join(hex(symbols[word]) if word in symbols else word for word in words)
+            instructions.append(Instruction(address, code, numbers, why))
             address += len(code)
     return instructions
 
