@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -164,9 +165,9 @@ def test_value_that_fits(value: int, bits: int, signed: bool, field: int) -> Non
 
 
 def test_tool_writes_a_program(tmp_path: Path) -> None:
-    (tmp_path / "pause").write_text("something else")
     machine = os.uname().machine
     options = [] if machine in lean.MACHINES else ["--machine", "x86_64"]
+    (tmp_path / "pause").write_text("something else")
     for _ in range(2):
         assert write("pause", *options, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) == \
             (0, f"{tmp_path}/pause\n".encode(), b"")
@@ -204,6 +205,8 @@ def test_what_the_tool_refuses(tmp_path: Path) -> None:
     refuse("Not a directory", str(tmp_path / "file" / "pause"))
     refuse("File name too long", str(tmp_path / ("x" * 300)))
     refuse("/proc/pause", "/proc/pause")
+    for name in ("new/", "new/.", "new/..", "file/"):
+        refuse(f"{tmp_path}/{name}: is a directory, or names no file", f"{tmp_path}/{name}")
     assert sorted(os.listdir(tmp_path)) == ["fifo", "file"]
     assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
 
@@ -216,8 +219,6 @@ def test_command_lines_that_are_refused(arguments: list[str]) -> None:
 
 # The program, where it does what only a program without an interpreter does
 
-    for name in ("new/", "new/.", "new/..", "file/"):
-        refuse(f"{tmp_path}/{name}: is a directory, or names no file", f"{tmp_path}/{name}")
 
 def start(argv: list[str], **popen) -> Running:
     """Start a pause that is not PID 1, and wait until it waits."""
@@ -348,6 +349,25 @@ def test_write_that_fails_changes_nothing(program: list[str], writes: str, tmp_p
         assert running.process.wait(DEADLINE) == 0
 
 
+def test_full_pipe_is_waited_for(program: list[str]) -> None:
+    """As it is documented: not PID 1, it takes no signal before its warning is read."""
+    reader, error = os.pipe()
+    os.set_blocking(error, False)
+    full = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            full += os.write(error, b"x" * 4096)
+    os.set_blocking(error, True)
+    with open(reader, "rb") as pipe, Running(program, stderr=error) as running:
+        os.close(error)
+        wait_until(lambda: int(read_status(running.pid)["SigBlk"], 16), "its mask")
+        running.send(signal.SIGTERM)
+        wait_until(lambda: int(read_status(running.pid)["ShdPnd"], 16), "the signal to be pending")
+        assert pipe.read() == b"x" * full + WARNING + END
+        running.process.stdin.close()
+        assert running.process.wait(DEADLINE) == 0
+
+
 def test_terminal_that_stops_who_writes_from_the_background(program: list[str]) -> None:
     """tcsetattr(3), TOSTOP: SIGTTOU."""
     with Terminal() as terminal:
@@ -403,6 +423,8 @@ if libc.prctl(22, 2, ctypes.c_char_p(filter), 0, 0):  # PR_SET_SECCOMP, SECCOMP_
     sys.exit(f"no seccomp: {os.strerror(ctypes.get_errno())}")
 os.execv(argv[0], argv)
 """
+# What the instruction behind the last one raises.
+TRAP = {"x86_64": signal.SIGILL, "aarch64": signal.SIGTRAP}
 
 
 def calls() -> dict[str, int]:
@@ -416,39 +438,6 @@ def test_sandbox_that_refuses_what_it_needs(program: list[str], name: str) -> No
     assert run(python(FILTER, str(calls()[name]), *program)).code == 1
 
 
-@pytest.mark.parametrize("name", ["getpid", "write", "wait4"])
-def test_sandbox_that_refuses_what_it_can_do_without(program: list[str], name: str) -> None:
-    with start(python(FILTER, str(calls()[name]), *program)) as running:
-        assert end(running).code == 0
-
-
-def numbers_of(names: list[str]) -> str:
-    """The numbers of system calls of this machine, and of execve(2), which starts the program."""
-    execve = {"x86_64": 59, "aarch64": 221}[os.uname().machine]
-    return " ".join(str({**calls(), "execve": execve}[name]) for name in names)
-
-
-def test_sandbox_of_its_calls_alone(program: list[str]) -> None:
-    with start(python(FILTER, "+ " + numbers_of([*calls(), "execve"]), *program)) as running:
-        assert end(running) == (0, b"", WARNING + END)
-    assert run(python(FILTER, "+ " + numbers_of([*calls(), "execve"]), *program, "-v")).code == 0
-
-
-# What the instruction behind the last one raises.
-TRAP = {"x86_64": signal.SIGILL, "aarch64": signal.SIGTRAP}
-@pytest.mark.parametrize("name", ["rt_sigtimedwait", "wait4", "exit_group", "getpid"])
-def test_sandbox_of_fewer_calls_kills_it(program: list[str], name: str) -> None:
-    """The test above can fail."""
-    fewer = [other for other in [*calls(), "execve"] if other != name]
-    process = run(python(FILTER, "+ " + numbers_of(fewer), *program, *(["-v"] if name == "exit_group" else [])))
-    assert process.code == -signal.SIGSYS
-
-
-def test_what_strace_sees(program: list[str], tmp_path: Path) -> None:
-    """The whole life of a pause, in order."""
-    if not shutil.which("strace"):
-        pytest.skip("strace is not installed")
-    log = tmp_path / "log"
 def test_sandbox_that_answers_at_once(program: list[str]) -> None:
     """rt_sigtimedwait(2) never answers 0; a sandbox that does would have it run round in circles."""
     assert run(python(FILTER, f"= {calls()['rt_sigtimedwait']}", *program)).code == 1
@@ -470,6 +459,37 @@ def test_sandbox_that_refuses_the_end_of_pid_1(program: list[str], namespaces: b
         assert running.finish().code == -TRAP[os.uname().machine]
 
 
+@pytest.mark.parametrize("name", ["getpid", "write", "wait4"])
+def test_sandbox_that_refuses_what_it_can_do_without(program: list[str], name: str) -> None:
+    with start(python(FILTER, str(calls()[name]), *program)) as running:
+        assert end(running).code == 0
+
+
+def numbers_of(names: list[str]) -> str:
+    """The numbers of system calls of this machine, and of execve(2), which starts the program."""
+    execve = {"x86_64": 59, "aarch64": 221}[os.uname().machine]
+    return " ".join(str({**calls(), "execve": execve}[name]) for name in names)
+
+
+def test_sandbox_of_its_calls_alone(program: list[str]) -> None:
+    with start(python(FILTER, "+ " + numbers_of([*calls(), "execve"]), *program)) as running:
+        assert end(running) == (0, b"", WARNING + END)
+    assert run(python(FILTER, "+ " + numbers_of([*calls(), "execve"]), *program, "-v")).code == 0
+
+
+@pytest.mark.parametrize("name", ["rt_sigtimedwait", "wait4", "exit_group", "getpid"])
+def test_sandbox_of_fewer_calls_kills_it(program: list[str], name: str) -> None:
+    """The test above can fail."""
+    fewer = [other for other in [*calls(), "execve"] if other != name]
+    process = run(python(FILTER, "+ " + numbers_of(fewer), *program, *(["-v"] if name == "exit_group" else [])))
+    assert process.code == -signal.SIGSYS
+
+
+def test_what_strace_sees(program: list[str], tmp_path: Path) -> None:
+    """The whole life of a pause, in order."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    log = tmp_path / "log"
     log.touch()
     with Running(["strace", "-f", "-o", str(log), *program]) as running:
         wait_until(lambda: children_of(running.pid) and "rt_sigtimedwait" in log.read_text(), "the pause to wait")
