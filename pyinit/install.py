@@ -74,7 +74,7 @@ def install(destination: str, python: str = sys.executable, pause: bool = False)
     With `pause` it is a pause under any name; else its name decides. Raises InstallError; a file or a link that was
     there is replaced whole or left as it was.
     """
-    destination = os.path.abspath(destination)
+    destination = resolve(destination, "the launcher itself")
     name = "pause" if pause else os.path.basename(destination)
     if name not in PERSONALITIES:
         name = "pyinit"
@@ -95,6 +95,17 @@ def install(destination: str, python: str = sys.executable, pause: bool = False)
     write_file(bundle, content, 0o644)
     write_file(destination, os.fsencode(text), 0o755)
     return [destination, bundle]
+
+
+def resolve(path: str, what: str) -> str:
+    """The absolute path of a file to be written. Raises InstallError. what: what the path should be of."""
+    if os.path.basename(path) in ("", ".", ".."):
+        raise InstallError(f"{path or repr(path)}: is a directory, or names no file; expected the path of {what}")
+    try:
+        return os.path.abspath(path)
+    except OSError as error:  # getcwd(2)
+        raise InstallError(f"{path}: the working directory cannot be found: {error.strerror}; expected an absolute "
+                           "path") from None
 
 
 def check_destination(path: str, what: str) -> None:
@@ -143,9 +154,10 @@ def run_interpreter(python: str, *arguments: str) -> bytes:
 
 def write_file(path: str, content: bytes, mode: int) -> None:
     """Write a file whole or not at all: under another name first, then rename(2). Raises InstallError."""
-    folder, name = os.path.split(path)
+    folder = os.path.dirname(path)
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+        # Not named after the file, whose name may be as long as names can be.
+        descriptor, temporary = tempfile.mkstemp(prefix=".pyinit.", dir=folder)
         try:
             with open(descriptor, "wb") as file:
                 file.write(content)
@@ -158,6 +170,16 @@ def write_file(path: str, content: bytes, mode: int) -> None:
         raise InstallError(f"{path}: cannot write it: {error.strerror}") from None
 
 
+def print_paths(paths: list[str]) -> None:
+    """Print the paths of what was written, byte for byte whatever the locale. Raises InstallError."""
+    try:
+        with open(1, "wb", buffering=0, closefd=False) as stdout:
+            stdout.write(b"".join(os.fsencode(path) + b"\n" for path in paths))
+    except OSError as error:
+        raise InstallError(f"stdout: cannot write to it: {error.strerror}; written all the same: {', '.join(paths)}") \
+            from None
+
+
 def main() -> int:
     """The command line: print what was written and return 0, or say what was wrong and return 1."""
     parser = argparse.ArgumentParser(prog="pyinit-install", description="Write a launcher for pyinit at DEST: the "
@@ -168,8 +190,7 @@ def main() -> int:
                         help="the interpreter that it runs under (default: %(default)s)")
     arguments = parser.parse_args()
     try:
-        for path in install(arguments.destination, arguments.python, arguments.pause):
-            print(path)
+        print_paths(install(arguments.destination, arguments.python, arguments.pause))
     except InstallError as error:
         print(f"pyinit-install: {error}", file=sys.stderr)
         return 1

@@ -19,7 +19,7 @@ import sys
 from typing import Callable, NamedTuple, Optional, Union
 
 from . import __version__
-from .install import InstallError, check_destination, write_file
+from .install import InstallError, check_destination, print_paths, resolve, write_file
 
 # Signal numbers, signal(7), the same on both machines: <asm-generic/signal.h> and arch/x86/include/uapi/asm/signal.h.
 SIGINT, SIGPIPE, SIGTERM, SIGCHLD, SIGTTOU, SIGXFSZ = 2, 13, 15, 17, 22, 25
@@ -33,7 +33,9 @@ CONSTANTS = {
     "SIGCHLD": SIGCHLD, "SIGINT": SIGINT, "SIGTERM": SIGTERM,
     "SIG_BLOCK": 0, "SIG_IGN": 1,  # <asm-generic/signal-defs.h>
     "SIGSET_SIZE": 8,  # sizeof(sigset_t) of the kernel, 64 signals; not that of a C library
-    "WNOHANG": 1,  # <linux/wait.h>
+    # <linux/wait.h>: WNOHANG; __WALL, else a child of clone(2) is passed over whose exit signal is not SIGCHLD; and
+    # __WCLONE, ignored beside __WALL, wait(2), which makes of the three an operand that fits into a word of aarch64.
+    "ANY_NOHANG": 0xC0000001,
     "EINTR": 4, "-EINTR": -4,  # <asm-generic/errno-base.h>; a system call returns it negated, syscall(2)
     "STDOUT": 1, "STDERR": 2,  # stdin(3)
     "OPTION": int.from_bytes(b"-v\0", "little"),
@@ -99,7 +101,7 @@ X86_64: Program = (
     ("b8 imm32", "mov eax, wait4", "the zombies that were there before, and children that were traced"),
     ("bf ff ff ff ff", "mov edi, 0xffffffff", "-1: any child"),
     ("31 f6", "xor esi, esi", "the status is not asked for"),
-    ("ba imm32", "mov edx, WNOHANG", "do not wait for one that lives"),
+    ("ba imm32", "mov edx, ANY_NOHANG", "those of clone(2) as well; do not wait for one that lives"),
     ("45 31 d2", "xor r10d, r10d", "the resource usage is not asked for"),
     ("0f 05", "syscall", ""),
     ("85 c0", "test eax, eax", "a PID; 0: all live; an error: no child"),
@@ -119,7 +121,7 @@ X86_64: Program = (
     ("83 f8 imm8", "cmp eax, SIGINT", ""),
     ("74 rel8", "je end", ""),
     ("85 c0", "test eax, eax", ""),
-    ("79 rel8", "jns reap", "SIGCHLD, or one that a write has raised"),
+    ("7f rel8", "jg reap", "SIGCHLD, or one that a write has raised; 0 is of a sandbox, and would come again"),
     ("83 f8 imm8", "cmp eax, -EINTR", "stopped and continued, or a debugger came or went: signal(7)"),
     ("74 rel8", "je reap", "wait again"),
 
@@ -142,6 +144,7 @@ X86_64: Program = (
     "exit",
     ("b8 imm32", "mov eax, exit_group", "does not return"),
     ("0f 05", "syscall", ""),
+    ("0f 0b", "ud2", "unless a sandbox refuses it: SIGILL, which the kernel does not drop for PID 1 either"),
 )
 
 # System calls: the number in w8; arguments in x0 to x3; the result in x0, an error negated; all other registers are
@@ -188,7 +191,7 @@ AARCH64: Program = (
     ("52800008 imm16", "mov w8, wait4", "the zombies that were there before, and children that were traced"),
     ("12800000", "mov w0, 0xffffffff", "-1: any child"),
     ("d2800001", "mov x1, 0", "the status is not asked for"),
-    ("52800002 imm16", "mov w2, WNOHANG", "do not wait for one that lives"),
+    ("32020be2", "mov w2, ANY_NOHANG", "those of clone(2) as well; do not wait for one that lives"),
     ("d2800003", "mov x3, 0", "the resource usage is not asked for"),
     ("d4000001", "svc 0", ""),
     ("7100001f", "cmp w0, 0", "a PID; 0: all live; an error: no child"),
@@ -207,7 +210,8 @@ AARCH64: Program = (
     ("52800002 imm16", "mov w2, interrupted_size", ""),
     ("7100001f imm12", "cmp w0, SIGINT", ""),
     ("54000000 imm19", "b.eq end", ""),
-    ("36f80000 imm14", "tbz w0, 31, reap", "no error: SIGCHLD, or one that a write has raised"),
+    ("7100001f", "cmp w0, 0", ""),
+    ("5400000c imm19", "b.gt reap", "SIGCHLD, or one that a write has raised; 0 is of a sandbox, and would come again"),
     ("3100001f imm12", "cmn w0, EINTR", "stopped and continued, or a debugger came or went: signal(7)"),
     ("54000000 imm19", "b.eq reap", "wait again"),
 
@@ -230,6 +234,7 @@ AARCH64: Program = (
     "exit",
     ("52800008 imm16", "mov w8, exit_group", "does not return"),
     ("d4000001", "svc 0", ""),
+    ("d4200000", "brk 0", "unless a sandbox refuses it: SIGTRAP, which the kernel does not drop for PID 1 either"),
 )
 
 
@@ -305,8 +310,7 @@ MACHINES = {
         {"write": 64, "exit_group": 94, "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigtimedwait": 137,
          "getpid": 172, "wait4": 260},
         {"imm12": insert(12, 10), "imm16": insert(16, 5), "adr21": Hole(0, insert_address),
-         "imm14": insert(14, 5, relative=True), "imm19": insert(19, 5, relative=True),
-         "imm26": insert(26, 0, relative=True)},
+         "imm19": insert(19, 5, relative=True), "imm26": insert(26, 0, relative=True)},
         AARCH64),
 }
 
@@ -343,12 +347,11 @@ def assemble(machine: str) -> list[Instruction]:
         if not isinstance(row, str):
             encoding, mnemonic, why = row
             code, hole = read_encoding(encoding, holes)
-            operands = [name for name in re.findall(r"-?[A-Za-z_]\w*", mnemonic) if name in symbols]
+            words = re.split(r"(-?\w+)", mnemonic)
             if hole:
-                code = hole.fill(code, symbols[operands[0]], address)
-            for name in operands:
-                mnemonic = mnemonic.replace(name, hex(symbols[name]))
-            instructions.append(Instruction(address, code, mnemonic, why))
+                code = hole.fill(code, next(symbols[word] for word in words if word in symbols), address)
+            numbers = "".join(hex(symbols[word]) if word in symbols else word for word in words)
+            instructions.append(Instruction(address, code, numbers, why))
             address += len(code)
     return instructions
 
@@ -386,10 +389,10 @@ def main() -> int:
     try:
         if arguments.machine not in MACHINES:
             raise InstallError(f"--machine {arguments.machine!r}: expected {' or '.join(MACHINES)}")
-        path = os.path.abspath(arguments.out)
+        path = resolve(arguments.out, "the program itself")
         check_destination(path, "the program itself")
         write_file(path, build(arguments.machine), 0o755)
-        print(path)
+        print_paths([path])
     except InstallError as error:
         print(f"pyinit-lean: {error}", file=sys.stderr)
         return 1

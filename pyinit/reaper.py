@@ -13,6 +13,10 @@ if TYPE_CHECKING:
 
     Report = Optional[Callable[[int, int, bool], None]]
 
+# With __WALL, <linux/wait.h>: else a child of clone(2) is passed over whose exit signal is not SIGCHLD. Such a child
+# comes through execve(2) alone: the kernel gives an orphan SIGCHLD, and sends it where the parent has executed since.
+ANY_NOHANG = WNOHANG | 1 << 30
+
 # A status, which no process has, for a main child whose own was lost: exit code 1.
 LOST = -1
 
@@ -62,7 +66,7 @@ class WaitReaper:
         main_status = None
         while True:
             try:
-                pid, status = self.waitpid(-1, WNOHANG)
+                pid, status = self.waitpid(-1, ANY_NOHANG)
             except ChildProcessError:  # ECHILD: no children
                 self.childless = True
                 return self.settle(main_status)

@@ -196,9 +196,47 @@ def test_destination_that_cannot_be_written(tmp_path: Path) -> None:
     refuse("Not a directory", tmp_path / "file" / "launcher")
     refuse("/proc/launcher", "/proc/launcher")
     refuse("File name too long", tmp_path / ("x" * 300))
+    refuse("File name too long", tmp_path / ("x" * 252))  # of DEST.pyc
+    for name in ("new/", "new/.", "new/..", "file/"):
+        refuse(f"{tmp_path}/{name}: is a directory, or names no file", f"{tmp_path}/{name}")
+    refuse("'': is a directory, or names no file", "")
     (tmp_path / "launcher.pyc").mkdir()
     refuse("launcher.pyc", tmp_path / "launcher")
     assert sorted(os.listdir(tmp_path)) == ["file", "launcher.pyc"]
+
+
+@pytest.mark.parametrize("tool", ["pyinit.install", "pyinit.lean"])
+def test_working_directory_that_is_gone(tool: str, tmp_path: Path) -> None:
+    """A relative path is of nothing then."""
+    command = shell('rmdir "$PWD" && exec "$@"', PYTHON, "-m", tool)
+    for name, code in (("launcher", 1), (str(tmp_path / "launcher"), 0)):
+        (tmp_path / "gone").mkdir()
+        result = run([*command, name], cwd=tmp_path / "gone", env={**os.environ, "PYTHONPATH": str(ROOT)})
+        assert (result.code, result.err.count(b"\n")) == (code, code), result
+        assert not code or b"launcher: the working directory cannot be found" in result.err
+
+
+@pytest.mark.parametrize("tool, suffixes", [("pyinit.install", ("", ".pyc")), ("pyinit.lean", ("",))])
+@pytest.mark.parametrize("shut, reason", [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")])
+def test_answer_that_cannot_be_written(tool: str, suffixes: tuple[str, ...], shut: str, reason: str,
+                                       tmp_path: Path) -> None:
+    """One line and exit code 1, which says that the files are there."""
+    result = run(shell(f'exec "$@" {shut}', PYTHON, "-m", tool, str(tmp_path / "launcher")))
+    files = [f"{tmp_path}/launcher{suffix}" for suffix in suffixes]
+    assert (result.code, result.out) == (1, b"")
+    assert result.err.decode() == f"{tool.replace('.', '-')}: stdout: cannot write to it: {reason}; " \
+                                  f"written all the same: {', '.join(files)}\n"
+    assert all(map(os.path.isfile, files))
+
+
+@pytest.mark.parametrize("tool, longest", [("pyinit.install", 251), ("pyinit.lean", 255)])
+@pytest.mark.parametrize("encoding", ["ascii:strict", "utf-8:strict"])
+def test_any_name(tool: str, longest: int, encoding: str, tmp_path: Path) -> None:
+    """Of bytes that are no text in the encoding of stdout, and as long as a file system takes it, NAME_MAX."""
+    path = os.fsencode(tmp_path / os.fsdecode(b"\xff\xc3".ljust(longest, b"x")))
+    result = run([PYTHON, "-m", tool, path], env={"PYTHONIOENCODING": encoding})
+    assert (result.code, result.err) == (0, b"") and result.out.splitlines()[0] == path
+    assert sorted(os.listdir(os.fsencode(tmp_path))) == sorted(map(os.path.basename, result.out.splitlines()))
 
 
 def test_python_that_is_none(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,11 +16,11 @@ import termios
 from pathlib import Path
 
 import pytest
-from support import (DEADLINE, NAMESPACE, PYTHON, ROOT, Result, Running, Terminal, children_of, emulate, python,
-                     read_status, run, shell, wait_until, waits_for_signals)
+from support import (DEADLINE, NAMESPACE, PYTHON, ROOT, Result, Running, Terminal, children_of, python, read_status,
+                     run, shell, wait_until, waits_for_signals)
 from test_idle import count_wakeups
 
-from pyinit import lean
+from pyinit import __version__, lean
 
 MOST_BYTES = 600
 WARNING = b"Warning: pause should be the first process\n"
@@ -89,9 +90,9 @@ def test_table_is_what_objdump_reads(machine: str, lean_pauses: dict[str, str]) 
         [(address, code, normalise(mnemonic)) for address, code, mnemonic in found]
 
 
-def test_disassembly_finds_a_wrong_byte(tmp_path: Path) -> None:
+@MACHINES
+def test_disassembly_finds_a_wrong_byte(machine: str, tmp_path: Path) -> None:
     """The test above can fail: another immediate is another mnemonic."""
-    machine = os.uname().machine
     table = lean.assemble(machine)
     content = bytearray(lean.build(machine))
     content[lean.HEADERS_SIZE + 1] ^= 1
@@ -130,8 +131,16 @@ def test_file_is_small_and_the_same_each_time(machine: str, lean_pauses: dict[st
 
 @MACHINES
 def test_document_has_the_digest(machine: str) -> None:
-    digest = hashlib.sha256(lean.build(machine)).hexdigest()
-    assert digest in DOCUMENT.read_text(), f"put this into {DOCUMENT.relative_to(ROOT)}: | {machine} | {digest} |"
+    content = lean.build(machine)
+    name = machine.replace("x86_64", "x86-64")
+    row = f"| {name} | {len(content)} bytes | `{hashlib.sha256(content).hexdigest()}` |"
+    assert row in DOCUMENT.read_text().splitlines(), f"put this into {DOCUMENT.relative_to(ROOT)}: {row}"
+
+
+def test_readme_has_the_size() -> None:
+    """Of the machine that its figures are of."""
+    size = re.search(r"lean pause\*? is a static program of (\d+) bytes", (ROOT / "README.md").read_text())
+    assert size and int(size[1]) == len(lean.build("x86_64"))
 
 
 @MACHINES
@@ -156,13 +165,16 @@ def test_value_that_fits(value: int, bits: int, signed: bool, field: int) -> Non
 
 
 def test_tool_writes_a_program(tmp_path: Path) -> None:
+    machine = os.uname().machine
+    options = [] if machine in lean.MACHINES else ["--machine", "x86_64"]
     (tmp_path / "pause").write_text("something else")
     for _ in range(2):
-        assert write("pause", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) == \
+        assert write("pause", *options, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}) == \
             (0, f"{tmp_path}/pause\n".encode(), b"")
         assert os.listdir(tmp_path) == ["pause"]
         assert oct((tmp_path / "pause").stat().st_mode)[-3:] == "755"
-    assert run([*(emulate(os.uname().machine) or []), tmp_path / "pause", "-v"]).code == 0
+    if not options:
+        assert run([tmp_path / "pause", "-v"]).code == 0
 
 
 def test_tool_replaces_a_program_that_runs(program: list[str], tmp_path: Path) -> None:
@@ -193,6 +205,8 @@ def test_what_the_tool_refuses(tmp_path: Path) -> None:
     refuse("Not a directory", str(tmp_path / "file" / "pause"))
     refuse("File name too long", str(tmp_path / ("x" * 300)))
     refuse("/proc/pause", "/proc/pause")
+    for name in ("new/", "new/.", "new/..", "file/"):
+        refuse(f"{tmp_path}/{name}: is a directory, or names no file", f"{tmp_path}/{name}")
     assert sorted(os.listdir(tmp_path)) == ["fifo", "file"]
     assert stat.S_ISFIFO((tmp_path / "fifo").stat().st_mode)
 
@@ -335,6 +349,25 @@ def test_write_that_fails_changes_nothing(program: list[str], writes: str, tmp_p
         assert running.process.wait(DEADLINE) == 0
 
 
+def test_full_pipe_is_waited_for(program: list[str]) -> None:
+    """As it is documented: not PID 1, it takes no signal before its warning is read."""
+    reader, error = os.pipe()
+    os.set_blocking(error, False)
+    full = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            full += os.write(error, b"x" * 4096)
+    os.set_blocking(error, True)
+    with open(reader, "rb") as pipe, Running(program, stderr=error) as running:
+        os.close(error)
+        wait_until(lambda: int(read_status(running.pid)["SigBlk"], 16), "its mask")
+        running.send(signal.SIGTERM)
+        wait_until(lambda: int(read_status(running.pid)["ShdPnd"], 16), "the signal to be pending")
+        assert pipe.read() == b"x" * full + WARNING + END
+        running.process.stdin.close()
+        assert running.process.wait(DEADLINE) == 0
+
+
 def test_terminal_that_stops_who_writes_from_the_background(program: list[str]) -> None:
     """tcsetattr(3), TOSTOP: SIGTTOU."""
     with Terminal() as terminal:
@@ -368,14 +401,16 @@ def test_what_is_no_version(lean_pause: list[str], argument: str) -> None:
 
 # What it may do
 
-# Installs a seccomp filter, seccomp(2), and executes argv: each call of a list fails with EPERM, or, after a "+", each
-# that is not on it.
+# Installs a seccomp filter, seccomp(2), and executes argv: each call of a list fails with EPERM, or, after an "=",
+# answers 0 and does nothing; or, after a "+", each that is not on it kills.
 FILTER = """
 import ctypes, os, struct, sys
 words, argv = sys.argv[1].split(), sys.argv[2:]
 deny, kill, allow = 0x00050001, 0x80000000, 0x7fff0000  # SECCOMP_RET_ERRNO, _KILL_PROCESS, _ALLOW
-only = words[:1] == ["+"]
-numbers = [int(word) for word in words[only:]]
+only = words[0] == "+"
+if words[0] == "=":
+    deny ^= 1
+numbers = [int(word) for word in words if word.isdigit()]
 program = [(0x20, 0, 0, 0)]  # the number of the call
 program += [(0x15, len(numbers) - place, 0, number) for place, number in enumerate(numbers)]
 program += [(0x06, 0, 0, kill if only else allow), (0x06, 0, 0, allow if only else deny)]
@@ -388,6 +423,8 @@ if libc.prctl(22, 2, ctypes.c_char_p(filter), 0, 0):  # PR_SET_SECCOMP, SECCOMP_
     sys.exit(f"no seccomp: {os.strerror(ctypes.get_errno())}")
 os.execv(argv[0], argv)
 """
+# What the instruction behind the last one raises.
+TRAP = {"x86_64": signal.SIGILL, "aarch64": signal.SIGTRAP}
 
 
 def calls() -> dict[str, int]:
@@ -399,6 +436,27 @@ def calls() -> dict[str, int]:
 def test_sandbox_that_refuses_what_it_needs(program: list[str], name: str) -> None:
     """It ends with exit code 1: it neither loses signals, nor keeps zombies, nor runs round in circles."""
     assert run(python(FILTER, str(calls()[name]), *program)).code == 1
+
+
+def test_sandbox_that_answers_at_once(program: list[str]) -> None:
+    """rt_sigtimedwait(2) never answers 0; a sandbox that does would have it run round in circles."""
+    assert run(python(FILTER, f"= {calls()['rt_sigtimedwait']}", *program)).code == 1
+
+
+def test_sandbox_that_refuses_its_end(program: list[str]) -> None:
+    """A trap stands behind the last instruction, and no data."""
+    assert run(python(FILTER, str(calls()["exit_group"]), *program, "-v")) == \
+        (-TRAP[os.uname().machine], b"pause.py %s\n" % __version__.encode(), b"")
+
+
+def test_sandbox_that_refuses_the_end_of_pid_1(program: list[str], namespaces: bool) -> None:
+    """The kernel does not drop the signal of a trap for PID 1; unshare(1) dies of what its child died of."""
+    if not namespaces:
+        pytest.skip("no PID namespaces can be made here")
+    with Running([*NAMESPACE, *python(FILTER, str(calls()["exit_group"]), *program)], "pid1") as running:
+        wait_until(lambda: waits_for_signals(running.pid), "the pause to wait")
+        running.send(signal.SIGTERM)
+        assert running.finish().code == -TRAP[os.uname().machine]
 
 
 @pytest.mark.parametrize("name", ["getpid", "write", "wait4"])

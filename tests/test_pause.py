@@ -170,6 +170,72 @@ def test_children_had_before_exec(pause: list[str], first: list[str]) -> None:
         assert running.finish().code == 0
 
 
+# Children whose exit signal is not SIGCHLD, and which waitpid(2) passes over unless it is asked for them. argv[1]: the
+# number of clone(2).
+CLONES = """
+import ctypes, os, sys
+def clone(number, act=lambda: None):
+    child = ctypes.CDLL(None).syscall(int(sys.argv[1]), number, 0, 0, 0, 0)
+    if child == 0:
+        act()
+        os._exit(0)
+    return child
+def await_adoption():
+    while os.getppid() != 1:
+        os.sched_yield()
+"""
+# Executes argv with two of them that have ended, and two that end when it has been executed.
+CLONES_FIRST = CLONES + """
+for number in (0, 23):  # SIGURG
+    os.waitid(os.P_PID, clone(number), os.WEXITED | os.WNOWAIT | 0x40000000)  # __WALL
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    executed, hold = os.pipe()  # closed by execve(2)
+    for number in (0, 23):
+        clone(number, lambda: (os.close(hold), os.read(executed, 1)))
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+# Leaves three of them to the PID 1 of its namespace, before and after their end.
+CLONES_LEFT = CLONES + """
+parent = os.fork()
+if parent == 0:
+    os.waitid(os.P_PID, clone(0), os.WEXITED | os.WNOWAIT | 0x40000000)
+    for number in (0, 23):
+        clone(number, await_adoption)
+    os._exit(0)
+os.waitpid(parent, 0)
+os.write(1, b"done\\n")
+"""
+# The number of clone(2), <asm/unistd.h>.
+CLONE = {"x86_64": "56", "aarch64": "220"}
+
+
+def number_of_clone() -> str:
+    """The number of clone(2) on this machine."""
+    if os.uname().machine not in CLONE:
+        pytest.skip(f"the number of clone(2) on {os.uname().machine} is not known here")
+    return CLONE[os.uname().machine]
+
+
+def test_clones_had_before_exec(pause: list[str], first: list[str]) -> None:
+    """For the zombies no SIGCHLD will come; for the others one does, as their parent has executed."""
+    with start([*first, *python(CLONES_FIRST, number_of_clone(), *pause)], "pid1") as running:
+        wait_until(lambda: not children_of(running.pid), "the zombies to be reaped")
+        running.send(signal.SIGTERM)
+        assert running.finish().code == 0
+
+
+def test_clones_left_by_others(pause: list[str], first: list[str]) -> None:
+    """Adopted, their end raises SIGCHLD: the kernel sees to that."""
+    with start([*first, *pause], "pid1") as running:
+        with enter(running.pid, python(CLONES_LEFT, number_of_clone())) as other:
+            assert other.stdout.read() == b"done\n"
+        wait_until(lambda: not children_of(running.pid), "all orphans to be reaped")
+        running.send(signal.SIGTERM)
+        assert running.finish().code == 0
+
+
 # Leaves one orphan, which makes the PID 1 of its namespace its tracer and exits.
 TRACED = """
 import ctypes, os
