@@ -40,11 +40,17 @@ class CountingReaper(WaitReaper):
     def waitpid(self, pid: int, options: int) -> tuple[int, int]:
         """As waitpid(2) for any child and without waiting."""
         # WNOWAIT leaves the zombie, and with it its name, waitid(2).
-        found = posix.waitid(posix.P_ALL, 0, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT)
+        look = posix.WEXITED | posix.WNOHANG | posix.WNOWAIT
+        try:
+            found = posix.waitid(posix.P_ALL, 0, look | options)
+        except ChildProcessError:
+            raise
+        except OSError:  # EINVAL: before Linux 4.7 __WALL is not for waitid(2)
+            found = posix.waitid(posix.P_ALL, 0, look)
         if not found:
             return 0, 0
         command = read_command(found.si_pid)
-        pid, status = posix.waitpid(found.si_pid, 0)
+        pid, status = posix.waitpid(found.si_pid, options & ~posix.WNOHANG)
         if not posix.WIFSTOPPED(status):
             self.drained += 1
             if pid != self.main_child:

@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
+import pytest
+
 ROOT = Path(__file__).resolve().parent.parent
 # The interpreter under test, and the one that the helpers below run in: without a virtual environment's slow start.
 PYTHON = os.environ.get("PYINIT_TEST_PYTHON", sys.executable)
@@ -56,6 +58,34 @@ for code in (4, 5):
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
 os.execvp(sys.argv[1], sys.argv[1:])
 """
+
+# Children whose exit signal is not SIGCHLD, and which waitpid(2) passes over unless it is asked for them. argv[1]: the
+# number of clone(2).
+CLONES = """
+import ctypes, os, sys
+def clone(number, act=lambda: None):
+    child = ctypes.CDLL(None).syscall(int(sys.argv[1]), number, 0, 0, 0, 0)
+    if child == 0:
+        act()
+        os._exit(0)
+    return child
+"""
+
+# Executes argv with two of them that have ended, and two that end when it has been executed.
+CLONES_FIRST = CLONES + """
+for number in (0, 23):  # SIGURG
+    os.waitid(os.P_PID, clone(number), os.WEXITED | os.WNOWAIT | 0x40000000)  # __WALL
+try:
+    os.waitpid(-1, os.WNOHANG)
+except ChildProcessError:
+    executed, hold = os.pipe()  # closed by execve(2)
+    for number in (0, 23):
+        clone(number, lambda: (os.close(hold), os.read(executed, 1)))
+    os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+# The number of clone(2), <asm/unistd.h>.
+CLONE = {"x86_64": "56", "aarch64": "220"}
 
 
 class Result(NamedTuple):
@@ -341,6 +371,13 @@ def emulate(machine: str) -> Optional[list[str]]:
         return []
     emulator = shutil.which(f"qemu-{machine}-static")
     return [emulator] if emulator else None
+
+
+def number_of_clone() -> str:
+    """The number of clone(2) on this machine; skips the test where that is not known."""
+    if os.uname().machine not in CLONE:
+        pytest.skip(f"the number of clone(2) on {os.uname().machine} is not known here")
+    return CLONE[os.uname().machine]
 
 
 def kernel_can_reap() -> bool:

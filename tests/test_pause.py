@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from conftest import lean_command
-from support import (DEADLINE, FORWARDED, NAMESPACE, PYTHON, STAND_IN, ZOMBIES_FIRST, Running, children_of, python,
-                     run, shell, wait_until, waits_for_signals, zombies_of)
+from support import (CLONES, CLONES_FIRST, DEADLINE, FORWARDED, NAMESPACE, PYTHON, STAND_IN, ZOMBIES_FIRST, Running,
+                     children_of, number_of_clone, python, run, shell, wait_until, waits_for_signals, zombies_of)
 
 from pyinit import __version__
 from pyinit.lean import MACHINES
@@ -170,34 +170,11 @@ def test_children_had_before_exec(pause: list[str], first: list[str]) -> None:
         assert running.finish().code == 0
 
 
-# Children whose exit signal is not SIGCHLD, and which waitpid(2) passes over unless it is asked for them. argv[1]: the
-# number of clone(2).
-CLONES = """
-import ctypes, os, sys
-def clone(number, act=lambda: None):
-    child = ctypes.CDLL(None).syscall(int(sys.argv[1]), number, 0, 0, 0, 0)
-    if child == 0:
-        act()
-        os._exit(0)
-    return child
+# Leaves three children of clone(2) to the PID 1 of its namespace, before and after their end.
+CLONES_LEFT = CLONES + """
 def await_adoption():
     while os.getppid() != 1:
         os.sched_yield()
-"""
-# Executes argv with two of them that have ended, and two that end when it has been executed.
-CLONES_FIRST = CLONES + """
-for number in (0, 23):  # SIGURG
-    os.waitid(os.P_PID, clone(number), os.WEXITED | os.WNOWAIT | 0x40000000)  # __WALL
-try:
-    os.waitpid(-1, os.WNOHANG)
-except ChildProcessError:
-    executed, hold = os.pipe()  # closed by execve(2)
-    for number in (0, 23):
-        clone(number, lambda: (os.close(hold), os.read(executed, 1)))
-    os.execvp(sys.argv[2], sys.argv[2:])
-"""
-# Leaves three of them to the PID 1 of its namespace, before and after their end.
-CLONES_LEFT = CLONES + """
 parent = os.fork()
 if parent == 0:
     os.waitid(os.P_PID, clone(0), os.WEXITED | os.WNOWAIT | 0x40000000)
@@ -207,15 +184,6 @@ if parent == 0:
 os.waitpid(parent, 0)
 os.write(1, b"done\\n")
 """
-# The number of clone(2), <asm/unistd.h>.
-CLONE = {"x86_64": "56", "aarch64": "220"}
-
-
-def number_of_clone() -> str:
-    """The number of clone(2) on this machine."""
-    if os.uname().machine not in CLONE:
-        pytest.skip(f"the number of clone(2) on {os.uname().machine} is not known here")
-    return CLONE[os.uname().machine]
 
 
 def test_clones_had_before_exec(pause: list[str], first: list[str]) -> None:

@@ -8,8 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from support import (ONE_BY_ONE, TOGETHER, Init, children_of, python, read_status, run, scene, shell, wait_until,
-                     zombies_of)
+from support import (CLONES_FIRST, ONE_BY_ONE, TOGETHER, Init, children_of, number_of_clone, python, read_status, run,
+                     scene, shell, wait_until, zombies_of)
 
 BOTH_REAPERS = True
 
@@ -177,6 +177,16 @@ def test_when_a_signal_asks_only(init: Init) -> None:
         result = running.finish()
         assert result.code == 4
         parse(result.err)
+
+
+@pytest.mark.parametrize("options", [[], ["--stats"]])
+def test_clones_had_before_exec(mode: str, launcher: str, options: list[str]) -> None:
+    """The loop and the one that counts pass nobody over."""
+    one = Init(mode, [launcher])
+    with one.start(shell("echo ready; read line"), options,
+                   inside=python(CLONES_FIRST, number_of_clone())) as running:
+        running.expect("ready")
+        wait_until(lambda: len(children_of(running.pid)) == 1, "the zombies to be reaped")
 
 
 def test_nothing_is_said_unasked(init: Init) -> None:
