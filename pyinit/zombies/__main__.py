@@ -23,11 +23,11 @@ from .as_json import format_json  # noqa: E402
 from .budgets import list_cgroups  # noqa: E402
 from .cgroupfs import read_limits  # noqa: E402
 from .check import OK, UNKNOWN, Thresholds, judge, status_line  # noqa: E402
-from .words import parse_duration  # noqa: E402
 from .exposition import format_metrics  # noqa: E402
 from .report import Report, make_report  # noqa: E402
 from .snapshot import Snapshot, read_command, take_snapshot  # noqa: E402
 from .table import format_report  # noqa: E402
+from .words import parse_duration  # noqa: E402
 
 NAME = "pyinit-zombies"
 
@@ -35,7 +35,6 @@ EPILOG = """\
 Exit codes, as monitoring plugins have them: 0 below all thresholds, 1 a warning, 2 critical, 3 no report could be made.
 A DURATION is a number of seconds, or as in 90s, 30m, 6h, 1h30m, 2d.
 """
-
 
 # No interval, threshold or number of samples is as large.
 MOST = 10 ** 9
@@ -184,9 +183,9 @@ def run(arguments: argparse.Namespace) -> int:
                 write_file(os.path.realpath(arguments.output), text.encode("utf-8", "backslashreplace"), 0o644)
             else:
                 write_out("\n" * (is_table and number > 0) + text)
-    except Ended as signals:
+    except Ended as ended:
         # Which is how a watch ends.
-        return code if arguments.watch else 128 + signals.args[0]
+        return code if arguments.watch else 128 + ended.args[0]
     return code
 
 
@@ -224,8 +223,8 @@ def main() -> int:
         return UNKNOWN
     except OSError as error:
         message = f"cannot write the report: {error}"
-    except Ended as signals:
-        return 128 + signals.args[0]
+    except Ended as ended:
+        return 128 + ended.args[0]
     except Exception as error:
         message = f"unexpected {error!r}"
     print(f"{NAME}: {message}", file=sys.stderr)

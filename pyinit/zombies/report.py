@@ -35,7 +35,6 @@ NAMED = 10
 # How many of a chain of parents are told: those next to the zombies, and those next to PID 1.
 NEAR, FAR = 20, 5
 
-
 # (parent, cause) to zombies.
 Sorted = dict[tuple[int, str], list[Zombie]]
 
@@ -84,24 +83,20 @@ def make_report(now: Snapshot, before: Optional[Snapshot], limits: Iterable[Limi
     """
     dying = find_dying_inits(now)
     left = find_left(now, dying)
-    sorted_now = sort_zombies(now, dying, find_reapers(now, before))
-    sorted_before = sort_zombies(before, find_dying_inits(before), set()) if before else None
-    interval = now.clock - before.clock if before else None
+    zombies = sort_zombies(now, dying, find_reapers(now, before))
+    earlier = sort_zombies(before, find_dying_inits(before), set()) if before else None
+    seconds = now.clock - before.clock if before else 0.0
+    largest = sorted(zombies, key=lambda key: (-len(zombies[key]), key))[:most]
+    groups = tuple(make_group(now, key, zombies[key], count_before(zombies, earlier, key), seconds, left)
+                   for key in largest)
     causes = dict.fromkeys(CAUSES, 0)
-    for (_, cause), zombies in sorted_now.items():
-        causes[cause] += len(zombies)
-    groups = []
-    for (parent, cause), zombies in sorted(sorted_now.items(), key=lambda item: (-len(item[1]), item[0]))[:most]:
-        tally = tally_ages([now.seconds_since(zombie.process.start) for zombie in zombies])
-        earlier = None if sorted_before is None else count_before(sorted_now, sorted_before, parent, cause)
-        growth = growth_per_minute(tally, earlier, interval or 0)
-        responsible = find_responsible(now, cause, zombies, left)
-        groups.append(make_group(now, parent, cause, zombies, tally, growth, responsible))
-    places = Places(now, choose_growing(sorted_now))
-    places_before = Places(before, choose_growing(sorted_before)) if before and sorted_before is not None else None
-    growth = growth_per_minute(places.tally(), places_before.tally() if places_before else None, interval or 0)
-    return Report(now, interval, growth, tuple(groups), len(sorted_now) - len(groups), causes,
-                  tuple(list_budgets(now, places, places_before, interval or 0, limits)))
+    for (_, cause), members in zombies.items():
+        causes[cause] += len(members)
+    places = Places(now, choose_growing(zombies))
+    places_before = Places(before, choose_growing(earlier)) if before and earlier is not None else None
+    growth = growth_per_minute(places.tally(), places_before.tally() if places_before else None, seconds)
+    return Report(now, seconds if before else None, growth, groups, len(zombies) - len(groups), causes,
+                  tuple(list_budgets(now, places, places_before, seconds, limits)))
 
 
 def choose_growing(zombies: Sorted) -> list[Zombie]:
@@ -109,13 +104,16 @@ def choose_growing(zombies: Sorted) -> list[Zombie]:
     return [zombie for (_, cause), members in zombies.items() if cause not in HARMLESS for zombie in members]
 
 
-def count_before(now: Sorted, before: Sorted, parent: int, cause: str) -> Tally:
-    """How many zombies a group had in the sample before: those of its cause; where there were none, those whose cause
-    has become another one meanwhile.
+def count_before(now: Sorted, before: Optional[Sorted], key: tuple[int, str]) -> Optional[Tally]:
+    """How many zombies a group had in the sample before, None without one: those of its cause; where there were none,
+    those whose cause has become another one meanwhile.
     """
-    if (parent, cause) in before:
-        return Tally(len(before[parent, cause]))
-    return Tally(sum(len(before.get((parent, each), ())) for each in CAUSES if (parent, each) not in now))
+    if before is None:
+        return None
+    if key in before:
+        return Tally(len(before[key]))
+    others = ((key[0], cause) for cause in CAUSES)
+    return Tally(sum(len(before.get(other, ())) for other in others if other not in now))
 
 
 def sort_zombies(snapshot: Snapshot, dying: set[int], reapers: set[int]) -> Sorted:
@@ -191,16 +189,19 @@ def find_responsible(snapshot: Snapshot, cause: str, zombies: list[Zombie],
     return left if cause == TEARDOWN else ()
 
 
-def make_group(snapshot: Snapshot, parent_pid: int, cause: str, zombies: list[Zombie], tally: Tally,
-               growth: Optional[float], responsible: tuple[Process, ...]) -> Group:
-    """One group, with what is to be told of its parent."""
+def make_group(snapshot: Snapshot, key: tuple[int, str], zombies: list[Zombie], before: Optional[Tally], seconds: float,
+               left: tuple[Process, ...]) -> Group:
+    """One group, with what is to be told of its parent; `before` is what it was `seconds` ago."""
+    parent_pid, cause = key
     parent = snapshot.actors.get(parent_pid)
+    tally = tally_ages([snapshot.seconds_since(zombie.process.start) for zombie in zombies])
     names = Counter(zombie.process.name for zombie in zombies)
     origins: Counter[Container] = Counter()
     for zombie, siblings in gather(zombies):
         origins[find_container(snapshot.cgroups_of(zombie))] += len(siblings)
     chain = snapshot.chain(parent_pid)
     return Group(cause, parent_pid, parent, find_container(parent.cgroups) if parent else Container(),
-                 origins.most_common(1)[0][0], tally, growth, tuple(names.most_common(NAMED)),
-                 tuple(sorted(zombie.process.pid for zombie in zombies)[:NAMED]),
-                 tuple(chain[:NEAR] + chain[max(NEAR, len(chain) - FAR):]), responsible)
+                 origins.most_common(1)[0][0], tally, growth_per_minute(tally, before, seconds),
+                 tuple(names.most_common(NAMED)), tuple(sorted(zombie.process.pid for zombie in zombies)[:NAMED]),
+                 tuple(chain[:NEAR] + chain[max(NEAR, len(chain) - FAR):]),
+                 find_responsible(snapshot, cause, zombies, left))
