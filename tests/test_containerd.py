@@ -92,6 +92,7 @@ def test_pod_reaps_what_probes_leave(node: Containerd) -> None:
         wait_for_children(pod.pause(), 0)
 
 
+@pytest.mark.parametrize("each_pause", ["pause_image"], indirect=True)
 def test_change_of_the_pause(needs_containerd: None, session_lab: Lab, sleep_image: str, each_pause: str) -> None:
     """A pod that runs keeps what it has, and each new one has the new pause; and back. The old one does not reap, so
     this shows as well that the tests of the reaping can fail.

@@ -345,6 +345,8 @@ def report_pod(daemonset: dict, tmp_path: Path) -> dict:
     return manifest
 
 
+# What it reports of a pod is not the pause's doing.
+@pytest.mark.parametrize("each_pause", ["pause_image"], indirect=True)
 def test_daemonset_under_containerd(node: Containerd, zombies_image: str, report_pod: dict, tmp_path: Path) -> None:
     """As its user, without a capability, it names the pod and the container whose PID 1 does not reap."""
     node.import_image(zombies_image)
