@@ -17,7 +17,7 @@ NAME = "zombies"
 COUNTS, QUICK_COUNTS = (1_000, 10_000, 30_000), (1_000, 5_000)
 TURNS, QUICK_TURNS = 5, 1
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-REPORT = [sys.executable, "-m", "pyinit.zombies", "--json"]
+REPORT = ["-m", "pyinit.zombies", "--json"]
 FORKING = 120  # seconds in which the processes have to be there
 
 # Makes processes and says when they are there. One parent with all the zombies, or as many parents, each with one.
@@ -57,21 +57,21 @@ def run(bench: Bench) -> Result:
                 if not select.select([running.from_main], [], [], FORKING)[0] or not os.read(running.from_main, 5):
                     result.warn(f"{count} processes could not be made")
                     continue
-                add_row(result, count, parents, [measure() for _ in range(turns)])
+                add_row(result, count, parents, [measure([bench.python, *REPORT]) for _ in range(turns)])
     result.note("many: half of the processes are zombies, each of another parent, and each parent is one of a group's "
                 "lines; one: all but one are zombies")
     return result
 
 
-def measure() -> tuple[int, int, int]:
+def measure(command: list[str]) -> tuple[int, int, int]:
     """(nanoseconds, nanoseconds of CPU, bytes of memory at most) of one report."""
     began = time.monotonic_ns()
-    process = subprocess.Popen(REPORT, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+    process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                preexec_fn=lambda: os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]))
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = status
     if status:
-        raise ValueError(f"{' '.join(REPORT)} failed: status {status}")
+        raise ValueError(f"{' '.join(command)} failed: status {status}")
     return time.monotonic_ns() - began, int((usage.ru_utime + usage.ru_stime) * 1e9), usage.ru_maxrss * 1024
 
 
