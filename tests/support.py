@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import re
 import select
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -371,6 +373,31 @@ def emulate(machine: str) -> Optional[list[str]]:
         return []
     emulator = shutil.which(f"qemu-{machine}-static")
     return [emulator] if emulator else None
+
+
+def refuse_call(number: int, error: int) -> None:
+    """Have the kernel refuse a system call to this process and all that it starts, seccomp(2)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    instructions = b"".join(struct.pack("HBBI", *instruction) for instruction in (
+        (0x20, 0, 0, 0),                   # load the number of the system call
+        (0x15, 0, 1, number),              # is it that one?
+        (0x06, 0, 0, 0x00050000 | error),  # SECCOMP_RET_ERRNO
+        (0x06, 0, 0, 0x7FFF0000)))         # SECCOMP_RET_ALLOW
+    buffer = ctypes.create_string_buffer(instructions)
+    program = struct.pack("HxxxxxxP", 4, ctypes.addressof(buffer))
+    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):  # PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP
+        raise OSError(ctypes.get_errno(), "seccomp")
+
+
+def start_pause(argv: list[str], mode: str = "", **popen) -> Running:
+    """Start a pause and wait until it waits."""
+    running = Running(argv, mode, **popen)
+    try:
+        wait_until(lambda: waits_for_signals(running.pid), "the pause to wait")
+    except BaseException:
+        running.__exit__()
+        raise
+    return running
 
 
 def number_of_clone() -> str:

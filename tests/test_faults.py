@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import fcntl
 import functools
 import os
@@ -11,7 +11,6 @@ import resource
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Optional
 
 import pytest
-from support import PYTHON, ROOT, Init, Running, children_of, python, run, shell, wait_until, zombies_of
+from support import PYTHON, ROOT, Init, Running, children_of, python, refuse_call, run, shell, wait_until, zombies_of
 
 NOBODY = 65535
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"]
@@ -400,22 +399,13 @@ def test_main_child_of_another_user(init: Init, needs_root: None) -> None:
         assert all(line.startswith(b"pyinit: warning: cannot forward SIG") for line in result.err.splitlines())
 
 
-# The number of prctl(2) and the name of the machine for seccomp(2), <linux/audit.h>.
+# The number of prctl(2).
 PRCTL = {"x86_64": 157, "aarch64": 167}
 
 
 def refuse_prctl() -> None:
-    """Have the kernel refuse prctl(2) with EPERM to this process and all that it starts, seccomp(2)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    instructions = b"".join(struct.pack("HBBI", *instruction) for instruction in (
-        (0x20, 0, 0, 0),                              # load the number of the system call
-        (0x15, 0, 1, PRCTL[platform.machine()]),      # is it prctl(2)?
-        (0x06, 0, 0, 0x00050000 | 1),                 # SECCOMP_RET_ERRNO with EPERM
-        (0x06, 0, 0, 0x7FFF0000)))                    # SECCOMP_RET_ALLOW
-    buffer = ctypes.create_string_buffer(instructions)
-    program = struct.pack("HxxxxxxP", 4, ctypes.addressof(buffer))
-    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):  # PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP
-        raise OSError(ctypes.get_errno(), "seccomp")
+    """As a sandbox does."""
+    refuse_call(PRCTL[platform.machine()], errno.EPERM)
 
 
 @pytest.mark.skipif(platform.machine() not in PRCTL, reason="the number of prctl(2) on this machine is not known here")

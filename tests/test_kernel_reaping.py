@@ -5,18 +5,17 @@ That orphans are reaped, and exit codes and signals kept, is in the modules that
 
 from __future__ import annotations
 
-import ctypes
+import errno
 import os
 import platform
 import select
 import signal
-import struct
 import time
 from pathlib import Path
 
 import pytest
 from support import (DEADLINE, NAMESPACE, ONE_BY_ONE, ZOMBIES_FIRST, Init, Running, children_of, kernel_can_reap,
-                     python, read_stat, read_status, run, scene, shell, wait_until, zombies_of)
+                     python, read_stat, read_status, refuse_call, run, scene, shell, wait_until, zombies_of)
 from test_idle import wakeups
 from test_pause import ORPHANS, enter
 
@@ -236,22 +235,13 @@ def test_warning_on_reap_needs_the_loop(init: Init) -> None:
     assert all(b"reaped zombie process" in line for line in lines[1:])
 
 
-# The number of pidfd_open(2) is the same everywhere; the machine's name is for seccomp(2), <linux/audit.h>.
+# The number of pidfd_open(2), the same nearly everywhere.
 PIDFD_OPEN = 434
 
 
 def refuse_pidfd() -> None:
-    """Have the kernel know no pidfd_open(2) to this process and all that it starts, as before Linux 5.3, seccomp(2)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    instructions = b"".join(struct.pack("HBBI", *instruction) for instruction in (
-        (0x20, 0, 0, 0),                # load the number of the system call
-        (0x15, 0, 1, PIDFD_OPEN),       # is it that one?
-        (0x06, 0, 0, 0x00050000 | 38),  # SECCOMP_RET_ERRNO with ENOSYS
-        (0x06, 0, 0, 0x7FFF0000)))      # SECCOMP_RET_ALLOW
-    buffer = ctypes.create_string_buffer(instructions)
-    program = struct.pack("HxxxxxxP", 4, ctypes.addressof(buffer))
-    if libc.prctl(38, 1, 0, 0, 0) or libc.prctl(22, 2, program, 0, 0):  # PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP
-        raise OSError(ctypes.get_errno(), "seccomp")
+    """As before Linux 5.3."""
+    refuse_call(PIDFD_OPEN, errno.ENOSYS)
 
 
 @pytest.mark.skipif(platform.machine() == "alpha", reason="system calls have other numbers there")

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from support import (DEADLINE, NAMESPACE, PYTHON, ROOT, Result, Running, Terminal, children_of, python, read_status,
-                     run, shell, wait_until, waits_for_signals)
+                     run, shell, start_pause, wait_until, waits_for_signals)
 from test_idle import count_wakeups
 
 from pyinit import __version__, lean
@@ -220,17 +220,6 @@ def test_command_lines_that_are_refused(arguments: list[str]) -> None:
 # The program, where it does what only a program without an interpreter does
 
 
-def start(argv: list[str], **popen) -> Running:
-    """Start a pause that is not PID 1, and wait until it waits."""
-    running = Running(argv, **popen)
-    try:
-        wait_until(lambda: waits_for_signals(running.pid), "the pause to wait")
-    except BaseException:
-        running.__exit__()
-        raise
-    return running
-
-
 def end(running: Running) -> Result:
     running.send(signal.SIGTERM)
     return running.finish()
@@ -256,7 +245,7 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 
 def test_subreaper_that_executes_the_pause(lean_pause: list[str]) -> None:
-    with start(python(SUBREAPER, *lean_pause)) as running:
+    with start_pause(python(SUBREAPER, *lean_pause)) as running:
         assert len(children_of(running.pid)) == 1
         running.write(b"200\n")
         running.expect("done")
@@ -265,13 +254,13 @@ def test_subreaper_that_executes_the_pause(lean_pause: list[str]) -> None:
 
 
 def test_idle_pause_is_not_woken(program: list[str]) -> None:
-    with start(program) as running:
+    with start_pause(program) as running:
         assert count_wakeups(running.pid) == 0
         assert os.listdir(f"/proc/{running.pid}/task") == [str(running.pid)]
 
 
 def test_orphans_do_not_wake_it(program: list[str]) -> None:
-    with start(python(SUBREAPER, *program)) as running:
+    with start_pause(python(SUBREAPER, *program)) as running:
         before = read_status(running.pid)["voluntary_ctxt_switches"]
         running.write(b"100\n")
         running.expect("done")
@@ -281,7 +270,7 @@ def test_orphans_do_not_wake_it(program: list[str]) -> None:
 
 def test_no_memory_is_writable_and_executable(program: list[str]) -> None:
     """And all that is its own is the stack."""
-    with start(program) as running:
+    with start_pause(program) as running:
         maps = [line.split() for line in Path(f"/proc/{running.pid}/maps").read_text().splitlines()]
     assert not [line for line in maps if "w" in line[1] and "x" in line[1]]
     assert [line[5] for line in maps if "w" in line[1]] == ["[stack]"]
@@ -290,7 +279,7 @@ def test_no_memory_is_writable_and_executable(program: list[str]) -> None:
 
 def test_stopped_and_continued(lean_pause: list[str]) -> None:
     """rt_sigtimedwait(2) ends with EINTR then, signal(7)."""
-    with start(lean_pause) as running:
+    with start_pause(lean_pause) as running:
         for _ in range(3):
             running.send(signal.SIGSTOP)
             wait_until(lambda: read_status(running.pid)["State"].startswith("T"), "it to stop")
@@ -342,7 +331,7 @@ def test_write_that_fails_changes_nothing(program: list[str], writes: str, tmp_p
         front, error = ["prlimit", "--fsize=0"], os.open(tmp_path / "error", os.O_WRONLY | os.O_CREAT)
     else:
         error = os.open("/dev/full", os.O_WRONLY)
-    with start([*front, *program], stderr=error) as running:
+    with start_pause([*front, *program], stderr=error) as running:
         os.close(error)
         running.send(signal.SIGTERM)
         running.process.stdin.close()
@@ -383,7 +372,7 @@ def test_terminal_that_stops_who_writes_from_the_background(program: list[str]) 
 
 @pytest.mark.parametrize("shut", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_descriptors(program: list[str], shut: str) -> None:
-    with start(shell(f'exec "$@" {shut}', *program)) as running:
+    with start_pause(shell(f'exec "$@" {shut}', *program)) as running:
         assert end(running).code == 0
 
 
@@ -395,7 +384,7 @@ def test_version_that_cannot_be_written(program: list[str]) -> None:
 
 @pytest.mark.parametrize("argument", ["", "-", "v", "-v ", "-vv", "--v", "-x", "\udcff"])
 def test_what_is_no_version(lean_pause: list[str], argument: str) -> None:
-    with start([*lean_pause, argument, "-v"], env={}) as running:
+    with start_pause([*lean_pause, argument, "-v"], env={}) as running:
         assert end(running) == (0, b"", WARNING + END)
 
 
@@ -461,7 +450,7 @@ def test_sandbox_that_refuses_the_end_of_pid_1(program: list[str], namespaces: b
 
 @pytest.mark.parametrize("name", ["getpid", "write", "wait4"])
 def test_sandbox_that_refuses_what_it_can_do_without(program: list[str], name: str) -> None:
-    with start(python(FILTER, str(calls()[name]), *program)) as running:
+    with start_pause(python(FILTER, str(calls()[name]), *program)) as running:
         assert end(running).code == 0
 
 
@@ -472,7 +461,7 @@ def numbers_of(names: list[str]) -> str:
 
 
 def test_sandbox_of_its_calls_alone(program: list[str]) -> None:
-    with start(python(FILTER, "+ " + numbers_of([*calls(), "execve"]), *program)) as running:
+    with start_pause(python(FILTER, "+ " + numbers_of([*calls(), "execve"]), *program)) as running:
         assert end(running) == (0, b"", WARNING + END)
     assert run(python(FILTER, "+ " + numbers_of([*calls(), "execve"]), *program, "-v")).code == 0
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import lean_command
 from support import (CLONES, CLONES_FIRST, DEADLINE, FORWARDED, NAMESPACE, PYTHON, STAND_IN, ZOMBIES_FIRST, Running,
-                     children_of, number_of_clone, python, run, shell, wait_until, waits_for_signals, zombies_of)
+                     children_of, number_of_clone, python, run, shell, start_pause, wait_until, waits_for_signals,
+                     zombies_of)
 
 from pyinit import __version__
 from pyinit.lean import MACHINES
@@ -56,28 +57,17 @@ def first(namespaces: bool) -> list[str]:
     return NAMESPACE
 
 
-def start(argv: list[str], mode: str) -> Running:
-    """Start a pause and wait until it waits."""
-    running = Running(argv, mode)
-    try:
-        wait_until(lambda: waits_for_signals(running.pid), "the pause to wait")
-    except BaseException:
-        running.__exit__()
-        raise
-    return running
-
-
 @pytest.mark.core
 @pytest.mark.parametrize("number, name", [(signal.SIGINT, b"Interrupt"), (signal.SIGTERM, b"Terminated")])
 def test_end(pause: list[str], first: list[str], number: int, name: bytes) -> None:
-    with start([*first, *pause], "pid1") as running:
+    with start_pause([*first, *pause], "pid1") as running:
         running.send(number)
         assert running.finish() == (0, b"", b"Shutting down, got signal: " + name + b"\n")
 
 
 def test_not_the_first_process(pause: list[str]) -> None:
     """One warning, and it goes on."""
-    with start(pause, "") as running:
+    with start_pause(pause, "") as running:
         assert running.read_error() == WARNING
         running.send(signal.SIGTERM)
         assert running.finish() == (0, b"", WARNING + b"Shutting down, got signal: Terminated\n")
@@ -85,7 +75,7 @@ def test_not_the_first_process(pause: list[str]) -> None:
 
 @pytest.mark.core
 def test_other_signals_do_nothing(pause: list[str], first: list[str]) -> None:
-    with start([*first, *pause], "pid1") as running:
+    with start_pause([*first, *pause], "pid1") as running:
         pid = running.pid
         for number in HARMLESS_EMULATED if "qemu" in pause[0] else set(FORWARDED) - {signal.SIGINT, signal.SIGTERM}:
             os.kill(pid, number)
@@ -106,7 +96,7 @@ def enter(pid: int, command: list[str]) -> subprocess.Popen:
 @pytest.mark.core
 def test_orphans_of_others_are_reaped(pause: list[str], first: list[str]) -> None:
     """A pod's containers share its namespace: their orphans are the pause's."""
-    with start([*first, *pause], "pid1") as running:
+    with start_pause([*first, *pause], "pid1") as running:
         pid = running.pid
         for _ in range(3):
             with enter(pid, python(ORPHANS, "100")) as other:
@@ -124,7 +114,7 @@ def test_orphans_of_others_are_reaped(pause: list[str], first: list[str]) -> Non
 def test_reaps_are_told_if_asked_for(pause: list[str], first: list[str], options: list[str], told: bytes) -> None:
     """A pod's image can set a variable, but nobody gives its pause an argument."""
     variable = [] if options else ["env", "PYINIT_VERBOSITY=3"]
-    with start([*first, *variable, *pause, *options], "pid1") as running:
+    with start_pause([*first, *variable, *pause, *options], "pid1") as running:
         with enter(running.pid, python(ORPHANS, "3")) as other:
             assert other.stdout.read() == b"done\n"
         wait_until(lambda: not children_of(running.pid), "all orphans to be reaped")
@@ -135,7 +125,7 @@ def test_reaps_are_told_if_asked_for(pause: list[str], first: list[str], options
 
 @pytest.mark.parametrize("option, told", [("-w", b"reaped zombie process"), ("-vv", b"reaped PID")])
 def test_kernel_reaping_gives_way_to_lines(launcher: str, first: list[str], option: str, told: bytes) -> None:
-    with start([*first, launcher, "--pause", option, "--reap", "kernel"], "pid1") as running:
+    with start_pause([*first, launcher, "--pause", option, "--reap", "kernel"], "pid1") as running:
         assert b"a line for each orphan needs the waitpid loop" in running.read_error()
         with enter(running.pid, python(ORPHANS, "1")) as other:
             assert other.stdout.read() == b"done\n"
@@ -152,7 +142,7 @@ def test_orphans_of_others_are_left_without_a_reaper(first: list[str]) -> None:
 
 def test_storm_in_a_pod(pause: list[str], first: list[str]) -> None:
     """Four containers at once."""
-    with start([*first, *pause], "pid1") as running:
+    with start_pause([*first, *pause], "pid1") as running:
         pid = running.pid
         others = [enter(pid, python(ORPHANS, "500")) for _ in range(4)]
         for other in others:
@@ -164,7 +154,7 @@ def test_storm_in_a_pod(pause: list[str], first: list[str]) -> None:
 
 def test_children_had_before_exec(pause: list[str], first: list[str]) -> None:
     """Zombies already when the pause begins."""
-    with start([*first, *python(ZOMBIES_FIRST, *pause)], "pid1") as running:
+    with start_pause([*first, *python(ZOMBIES_FIRST, *pause)], "pid1") as running:
         wait_until(lambda: not children_of(running.pid), "the zombies to be reaped")
         running.send(signal.SIGTERM)
         assert running.finish().code == 0
@@ -188,7 +178,7 @@ os.write(1, b"done\\n")
 
 def test_clones_had_before_exec(pause: list[str], first: list[str]) -> None:
     """For the zombies no SIGCHLD will come; for the others one does, as their parent has executed."""
-    with start([*first, *python(CLONES_FIRST, number_of_clone(), *pause)], "pid1") as running:
+    with start_pause([*first, *python(CLONES_FIRST, number_of_clone(), *pause)], "pid1") as running:
         wait_until(lambda: not children_of(running.pid), "the zombies to be reaped")
         running.send(signal.SIGTERM)
         assert running.finish().code == 0
@@ -196,7 +186,7 @@ def test_clones_had_before_exec(pause: list[str], first: list[str]) -> None:
 
 def test_clones_left_by_others(pause: list[str], first: list[str]) -> None:
     """Adopted, their end raises SIGCHLD: the kernel sees to that."""
-    with start([*first, *pause], "pid1") as running:
+    with start_pause([*first, *pause], "pid1") as running:
         with enter(running.pid, python(CLONES_LEFT, number_of_clone())) as other:
             assert other.stdout.read() == b"done\n"
         wait_until(lambda: not children_of(running.pid), "all orphans to be reaped")
@@ -226,7 +216,7 @@ os.read(alive, 1)
 
 def test_traced_orphan_is_reaped(pause: list[str], first: list[str]) -> None:
     """ptrace(2): its zombie is the tracer's, also where that ignores SIGCHLD."""
-    with start([*first, *pause], "pid1") as running:
+    with start_pause([*first, *pause], "pid1") as running:
         with enter(running.pid, python(TRACED)) as other:
             assert other.stdout.read() == b"traced\n"
         wait_until(lambda: not children_of(running.pid), "the orphan to be reaped")
@@ -235,7 +225,7 @@ def test_traced_orphan_is_reaped(pause: list[str], first: list[str]) -> None:
 
 
 def test_sigchld_ignored_at_start(pause: list[str], first: list[str]) -> None:
-    with start([*first, "env", "--ignore-signal", *pause], "pid1") as running:
+    with start_pause([*first, "env", "--ignore-signal", *pause], "pid1") as running:
         running.send(signal.SIGINT)
         assert running.finish().code == 0
 
@@ -250,14 +240,14 @@ def test_version(pause: list[str], option: str) -> None:
 @pytest.mark.parametrize("pause", ["launcher", *LEAN], indirect=True)
 def test_arguments_are_ignored(pause: list[str], first: list[str]) -> None:
     """As pause v3.1 does: nothing is refused."""
-    with start([*first, *pause, "x", "--unknown", "-e", "\udcff"], "pid1") as running:
+    with start_pause([*first, *pause, "x", "--unknown", "-e", "\udcff"], "pid1") as running:
         running.send(signal.SIGTERM)
         assert running.finish() == (0, b"", b"Shutting down, got signal: Terminated\n")
 
 
 @pytest.mark.parametrize("shut", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-", "2>/dev/full"])
 def test_broken_stdio(pause: list[str], first: list[str], shut: str) -> None:
-    with start([*first, *shell(f'exec "$@" {shut}', *pause)], "pid1") as running:
+    with start_pause([*first, *shell(f'exec "$@" {shut}', *pause)], "pid1") as running:
         with enter(running.pid, python(ORPHANS, "5")) as other:
             assert other.stdout.read() == b"done\n"
         wait_until(lambda: not children_of(running.pid), "all orphans to be reaped")

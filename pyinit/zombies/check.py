@@ -6,7 +6,7 @@ import math
 from typing import NamedTuple, Optional
 
 from .budgets import find_tightest
-from .verdicts import ID_LENGTH, name_container, name_parent
+from .verdicts import name_container, name_parent
 from .words import format_duration, printable
 from .report import Report
 
@@ -48,7 +48,7 @@ def status_line(report: Report, thresholds: Thresholds) -> str:
         words.append(f"{tightest.name} used up in {format_duration(left)}" if left else f"{tightest.name} used up")
     if report.groups:
         group = report.groups[0]
-        where = name_container(group.container, ID_LENGTH)
+        where = name_container(group.container)
         words.append(f"{group.zombies.count} of {name_parent(group)}" + (f" in {where}" if where else ""))
     if tightest and tightest.scope and left is not None and left != math.inf:
         words.append(f"{tightest.name} is that of {tightest.scope}")

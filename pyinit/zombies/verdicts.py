@@ -100,11 +100,11 @@ def name_all(processes: tuple[Process, ...]) -> str:
 ID_LENGTH = 12
 
 
-def name_container(container: Container, length: int = ID_LENGTH) -> str:
-    """A container and its pod in a few words, IDs cut to `length`; "" on the bare machine."""
+def name_container(container: Container) -> str:
+    """A container and its pod in a few words, IDs cut; "" on the bare machine."""
     if not container.runtime:
         return ""
-    words = [container.runtime, container.name[:length] if container.runtime != "systemd" else container.name]
+    words = [container.runtime, container.name[:ID_LENGTH] if container.runtime != "systemd" else container.name]
     if container.pod:
-        words += ["pod", container.pod[:max(length, 8)]]
+        words += ["pod", container.pod[:ID_LENGTH]]
     return " ".join(word for word in words if word)
