@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from .budgets import find_tightest
 from .containers import Container
 from .report import Group, Report
 from .snapshot import Process
@@ -26,7 +25,7 @@ def as_dictionary(report: Report, commands: Mapping[int, str]) -> dict[str, Any]
     """What the JSON holds: times in seconds, growth in zombies a minute, null for what is not known. commands: command
     lines by PID.
     """
-    tightest = find_tightest(report.budgets)
+    tightest = report.tightest
     return {
         "schema": SCHEMA,
         "time": round(report.snapshot.time, 3),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple, Optional
 
-from .budgets import find_tightest
 from .verdicts import name_container, name_parent
 from .words import format_duration, printable
 from .report import Report
@@ -26,7 +25,7 @@ class Thresholds(NamedTuple):
 
 def judge(report: Report, thresholds: Thresholds) -> int:
     """OK, WARNING or CRITICAL; UNKNOWN instead of OK where processes are hidden."""
-    tightest = find_tightest(report.budgets)
+    tightest = report.tightest
     left = tightest.seconds_left if tightest else None
     for verdict, count, seconds in ((CRITICAL, thresholds.critical, thresholds.critical_time),
                                     (WARNING, thresholds.warn, thresholds.warn_time)):
@@ -42,7 +41,7 @@ def status_line(report: Report, thresholds: Thresholds) -> str:
     as plugins give them, name=value;warn;critical;minimum.
     """
     words = [f"{report.count} zombie{'' if report.count == 1 else 's'}"]
-    tightest = find_tightest(report.budgets)
+    tightest = report.tightest
     left = tightest.seconds_left if tightest else None
     if tightest and left is not None and left != math.inf:
         words.append(f"{tightest.name} used up in {format_duration(left)}" if left else f"{tightest.name} used up")

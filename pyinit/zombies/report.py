@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import NamedTuple, Optional
 
-from .budgets import Budget, Places, gather, list_budgets
+from .budgets import Budget, Places, find_tightest, gather, list_budgets
 from .cgroupfs import Limit
 from .containers import Container, find_container
 from .growth import Tally, growth_per_minute, tally_ages
@@ -75,6 +75,11 @@ class Report(NamedTuple):
     def count(self) -> int:
         """How many zombies there are."""
         return len(self.snapshot.zombies)
+
+    @property
+    def tightest(self) -> Optional[Budget]:
+        """The budget that is used up first, as find_tightest() has it."""
+        return find_tightest(self.budgets)
 
 
 def make_report(now: Snapshot, before: Optional[Snapshot], limits: Iterable[Limit], most: int = 50) -> Report:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Optional
 
-from .budgets import CGROUP, NPROC, PID_MAX, THREADS_MAX, Budget, find_tightest
+from .budgets import CGROUP, NPROC, PID_MAX, THREADS_MAX
 from .words import format_duration, printable
 from .report import HARMLESS, Group, Report
 from .verdicts import explain, name_container
@@ -47,7 +47,7 @@ def format_report(report: Report, commands: Commands, width: Optional[int] = Non
         rest = report.count - sum(group.zombies.count for group in report.groups)
         lines += wrap(f"{report.left_out} more groups, with {rest} zombies: --top shows more.", width, indent="")
     lines.append("")
-    lines += [cut(line, width) for line in format_budgets(report.budgets)]
+    lines += [cut(line, width) for line in format_budgets(report)]
     lines += ["", *wrap(forecast(report), width, indent="")]
     if report.snapshot.is_partial:
         count = f"{report.snapshot.unreadable} processes" if report.snapshot.unreadable else "Processes"
@@ -90,11 +90,11 @@ def draw_chain(group: Group, commands: Commands) -> list[str]:
             for depth, each in enumerate(chain)]
 
 
-def format_budgets(budgets: Sequence[Budget]) -> list[str]:
+def format_budgets(report: Report) -> list[str]:
     """The table of the budgets; the one that is used up first is marked."""
-    tightest = find_tightest(budgets)
+    tightest = report.tightest
     rows = [("", "PID BUDGET", "USED", "LIMIT", "%", "USED UP IN", "SCOPE")]
-    for budget in budgets:
+    for budget in report.budgets:
         rows.append(("*" if budget is tightest else "", BUDGET_NAMES[budget.name], str(budget.used), str(budget.limit),
                      f"{100 * budget.share:.1f}", format_left(budget.seconds_left),
                      printable(budget.scope) or "the machine"))
@@ -103,7 +103,7 @@ def format_budgets(budgets: Sequence[Budget]) -> list[str]:
 
 def forecast(report: Report) -> str:
     """How long there is, and how that is known, in a sentence."""
-    tightest = find_tightest(report.budgets)
+    tightest = report.tightest
     if tightest is None:
         return "No budget could be read."
     name = BUDGET_NAMES[tightest.name] + (f" of {printable(tightest.scope)}" if tightest.scope else "")
