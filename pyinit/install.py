@@ -14,7 +14,6 @@ import tempfile
 
 from . import __version__
 from .main import PERSONALITIES
-from .signals import SYNCHRONOUS
 
 # The signals are blocked in the first statement, as those that come earlier are lost. The package is looked for beside
 # the launcher, then where it was written; a file that is not the launcher's own, by its first 16 bytes, is passed over.
@@ -22,7 +21,7 @@ from .signals import SYNCHRONOUS
 # every start.
 LAUNCHER = """\
 #!{python} -ISXutf8
-import _signal; ENTRY_MASK = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals() - {synchronous})
+import _signal; ENTRY_MASK = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
 # Written by pyinit-install, pyinit {version}, for {implementation}.
 import marshal, posix
 from _frozen_importlib_external import MAGIC_NUMBER
@@ -88,7 +87,7 @@ def install(destination: str, python: str = sys.executable, pause: bool = False)
         raise InstallError(f"{python}: the kernel takes no such path behind #!; expected one without spaces "
                            "and of 115 bytes at most")
     size, _, content = compile_package(python, PERSONALITIES[name]).partition(b"\n")
-    text = LAUNCHER.format(python=python, synchronous=set(sorted(SYNCHRONOUS)), version=__version__,
+    text = LAUNCHER.format(python=python, version=__version__,
                            implementation=implementation, bundle=bundle, name=name,
                            size=int(size), header=content[:16],
                            failure=FAILURE.format(implementation=implementation))

@@ -7,14 +7,11 @@ from __future__ import annotations
 
 import _signal
 
-# Raised by a fault of the process itself. Blocked, a real fault would kill the process all the same (signal(7): the
-# kernel then unblocks and resets it), so blocking would only hide who sent it.
-SYNCHRONOUS = frozenset((_signal.SIGFPE, _signal.SIGILL, _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGABRT,
-                         _signal.SIGTRAP, _signal.SIGSYS))
-
-# What pyinit blocks and waits for. valid_signals() leaves out the C library's own (32 and 33 in glibc), which cannot be
-# blocked from here. A tuple: it is walked again for each wait.
-WAITED = tuple(sorted(_signal.valid_signals() - SYNCHRONOUS - {_signal.SIGKILL, _signal.SIGSTOP}))
+# What pyinit blocks and waits for: everything that can be blocked. valid_signals() leaves out the C library's own (32 and
+# 33 in glibc), which cannot be blocked from here. SIGSEGV, SIGABRT and their like, when somebody has sent them, are
+# forwarded as any other; a fault of pyinit itself kills it all the same, as the kernel then unblocks and resets the
+# signal, signal(7). A tuple: it is walked again for each wait.
+WAITED = tuple(sorted(_signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}))
 
 SIG_DFL, SIG_IGN = 0, 1  # what _signal.getsignal() returns for them: plain numbers, without signal.Handlers
 

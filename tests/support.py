@@ -34,10 +34,8 @@ DEADLINE = 30.0
 NAMESPACE = ["/usr/bin/unshare", "--pid", "--fork", "--mount-proc", "--kill-child",
              *(["--user", "--map-root-user"] if os.geteuid() else [])]
 
-# What pyinit cannot forward: not sent to a process at all, the C library's own, about its own children, or the
-# synchronous ones, which tell of a fault of the process itself.
-NOT_FORWARDED = {signal.SIGKILL, signal.SIGSTOP, 32, 33, signal.SIGCHLD, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV,
-                 signal.SIGBUS, signal.SIGABRT, signal.SIGTRAP, signal.SIGSYS}
+# What pyinit cannot forward: not sent to a process at all, the C library's own, and about its own children.
+NOT_FORWARDED = {signal.SIGKILL, signal.SIGSTOP, 32, 33, signal.SIGCHLD}
 FORWARDED = [number for number in range(1, 65) if number not in NOT_FORWARDED]
 
 # Runs a command and waits for nothing but that: adopts orphans, as pyinit does, and leaves them zombies. What it does

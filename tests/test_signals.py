@@ -6,7 +6,8 @@ import os
 import signal
 
 import pytest
-from support import DEADLINE, FORWARDED, NOT_FORWARDED, Init, Running, children_of, python, read_stat, shell, wait_until
+from support import (DEADLINE, FORWARDED, PYTHON, Init, Running, children_of, python, read_stat, run, shell,
+                     wait_until)
 
 BOTH_REAPERS = True
 # Says each signal that arrives, by sigwait(3) so that none can be lost between two. Runs until SIGTERM has come twice.
@@ -120,17 +121,39 @@ def test_group_signal_by_environment(init: Init) -> None:
             assert running.finish().code == 0
 
 
-def test_synchronous_signals_keep_their_default(init: Init) -> None:
-    """They tell of a fault of the process itself and are not forwarded: they end pyinit, unless it is PID 1."""
-    for number in sorted(NOT_FORWARDED - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD, 32, 33}):
-        with init.start(python(LISTENER), inside=["prlimit", "--core=0"]) as running:
-            running.expect("ready")
+FAULTS = [signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGBUS, signal.SIGTRAP, signal.SIGSYS]
+PERSONALITIES = ["pyinit", "tini", "dumb-init", "catatonit"]
+
+
+@pytest.mark.parametrize("name", PERSONALITIES)
+def test_fault_signals_that_were_sent_are_forwarded(name: str, mode: str, launcher: str) -> None:
+    """`docker kill -s ABRT` has a program dump its stacks. pyinit itself does not end by them."""
+    argv = [*Init(mode, [launcher]).prefix(), launcher, "--as", name, "--", *python(LISTENER)]
+    with Running(argv, mode) as running:
+        running.expect("ready")
+        for number in FAULTS:
             running.send(number)
-            if init.mode == "subreaper":
-                assert running.process.wait(DEADLINE) == -number
-            else:  # dropped by the kernel, as for every PID 1, pid_namespaces(7)
-                running.send(signal.SIGUSR1)
-                running.expect("10")
+            running.expect(str(int(number)))
+        for _ in range(2):
+            running.send(signal.SIGTERM)
+            running.expect("15")
+        assert running.finish().code == 0
+
+
+# Blocks signals as pyinit does, and reads what is at address 0.
+FAULT = """
+import ctypes, resource
+from pyinit.signals import block_signals
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+block_signals()
+ctypes.string_at(0)
+"""
+
+
+def test_a_real_fault_kills(mode: str) -> None:
+    """The kernel unblocks a signal that tells of a fault, signal(7), also as PID 1."""
+    result = run([*Init(mode, []).prefix(), PYTHON, "-c", FAULT])
+    assert result.code in (-signal.SIGSEGV, 128 + signal.SIGSEGV), result
 
 
 def test_stopped_main_child_goes_on(init: Init) -> None:
