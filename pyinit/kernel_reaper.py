@@ -61,8 +61,7 @@ class KernelReaper(WaitReaper):
         try:
             self.pidfd = posix.pidfd_open(main_child)
         except OSError as error:
-            posix.close(self.signals)  # the message may need a descriptor
-            self.signals = -1
+            self.close()  # the message may need a descriptor
             self.log.tell(WARNING, "no_kernel_reaping", error.strerror)
             return 0
         self.poll.register(self.pidfd, 0)  # POLLHUP: it is released, and only then its status can be read
@@ -81,42 +80,47 @@ class KernelReaper(WaitReaper):
         return {self.signals, self.pidfd}
 
     def wait(self, timeout: float = -1.0) -> int:
-        """Wait for a signal and take it; SIGCHLD when the main child has ended; 0 after `timeout` seconds, if that is
-        not negative.
-        """
-        if self.signals < 0:
+        """As WaitReaper.wait(); SIGCHLD also when the main child has ended."""
+        if self.pidfd < 0 or self.budget <= 0 or self.children_next:
             return super().wait(timeout)
-        # poll(2) takes a C int; whoever waits that long is asked again.
+        # poll(2) takes a C int; a caller with a longer timeout asks again.
         ready = self.poll.poll(None if timeout < 0 else min(timeout * 1000, 0x7fffffff))
         if not ready:
             return 0
         if any(descriptor != self.signals for descriptor, _ in ready):
-            return SIGCHLD  # before a signal: that is for those who are left
+            return SIGCHLD  # before a signal: that is for the processes that are left
         return int.from_bytes(posix.read(self.signals, SIGINFO_SIZE)[:4], sys.byteorder)
 
     def drain(self) -> Optional[int]:
-        """Reap what ended before SIGCHLD was ignored; return the main child's wait status if it has ended."""
+        """Reap what ended before SIGCHLD was ignored; return the main child's wait status if it has ended.
+
+        From its end on all is as with the waitpid loop: the processes that are left may have to be waited for.
+        """
         if self.pidfd < 0:
             return super().drain()
         main_child = self.main_child
         status = super().drain()  # LOST when the kernel has released it, as well
         if status is None or status == LOST:
             status = self.read_status()
-        self.main_child = main_child if status is None else 0
-        if status is not None:
-            # What is left, somebody may want to wait for: from now on it is reaped on SIGCHLD.
-            self.poll.unregister(self.pidfd)
-            posix.close(self.pidfd)
-            self.pidfd = -1
+        if status is None:
+            self.main_child = main_child
+        else:
+            self.main_child = None
+            self.close()
             signal(SIGCHLD, SIG_DFL)
             super().drain()
         return status
 
+    def close(self) -> None:
+        """Close the descriptors: from now on this is the waitpid loop."""
+        for descriptor in (self.signals, self.pidfd):
+            if descriptor >= 0:
+                posix.close(descriptor)
+        self.signals = self.pidfd = -1
+
     def read_status(self) -> Optional[int]:
         """The main child's wait status; None as long as it has not ended."""
-        watched = select.poll()
-        watched.register(self.pidfd, 0)
-        if not watched.poll(0):
+        if not is_released(self.pidfd):
             return None
         try:
             info = read_info(self.pidfd)
@@ -128,9 +132,10 @@ class KernelReaper(WaitReaper):
 
 
 def check_support() -> None:
-    """Raise OSError unless a pidfd tells how its process ended.
+    """Raise OSError unless a pidfd tells how its process ended, and takes signals for it and for its group.
 
-    Linux before 6.15 knows the request and leaves the exit code out, which cannot be told from a process that runs.
+    Linux before 6.15 knows the request and leaves the exit code out, which cannot be told from a process that runs. A
+    sandbox may refuse each call on its own, so each is tried; signal 0 is none, kill(2).
     """
     release = posix.uname().release.split(".")
     digits = "".join(character for character in release[1] if character.isdigit()) if len(release) > 1 else ""
@@ -139,8 +144,21 @@ def check_support() -> None:
     pidfd = posix.pidfd_open(posix.getpid())
     try:
         read_info(pidfd)
+        is_released(pidfd)
+        pidfd_send_signal(pidfd, 0)
+        try:
+            pidfd_send_signal(pidfd, 0, None, PIDFD_SIGNAL_PROCESS_GROUP)
+        except ProcessLookupError:
+            pass  # ESRCH: pyinit leads no group; EINVAL would be of a kernel that lacks the flag
     finally:
         posix.close(pidfd)
+
+
+def is_released(pidfd: int) -> bool:
+    """Whether the process has been released, and with that its exit code can be read: POLLHUP. Raises OSError."""
+    watched = select.poll()
+    watched.register(pidfd, 0)
+    return bool(watched.poll(0))
 
 
 def read_info(pidfd: int) -> bytearray:

@@ -14,8 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
-from support import (DEADLINE, NAMESPACE, ONE_BY_ONE, ZOMBIES_FIRST, Init, Running, children_of, kernel_can_reap,
-                     python, read_stat, read_status, refuse_call, run, scene, shell, wait_until, zombies_of)
+from support import (DEADLINE, NAMESPACE, ONE_BY_ONE, ZOMBIES_FIRST, Init, Running, Terminal, children_of,
+                     kernel_can_reap, python, read_stat, read_status, refuse_call, run, scene, shell, wait_until, zombies_of)
 from test_idle import wakeups
 from test_pause import ORPHANS, enter
 
@@ -173,8 +173,8 @@ def test_children_from_before_exec_end_later(init: Init) -> None:
         assert running.finish() == (57, b"", b"")
 
 
-# Leaves a process that, told to, starts another one with the main child's PID: that says so, and told to again ends
-# with exit code 9 if SIGTERM has come, else with 3.
+# Leaves a process that, told to, starts another one with the main child's PID: that says so, and told to again says
+# whether SIGTERM has come. The kernel frees the number a moment after /proc has lost the process: then it is tried again.
 TAKE_PID = """
 import os, signal
 wanted = os.getpid()
@@ -182,16 +182,20 @@ if os.fork() == 0:
     os.setsid()
     os.write(1, b"ready\\n")
     os.read(0, 1)
-    with open("/proc/sys/kernel/ns_last_pid", "w") as file:
-        file.write(str(wanted - 1))
-    if os.fork() == 0:
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-        os.setsid()
-        os.write(1, b"same\\n" if os.getpid() == wanted else b"another\\n")
-        os.read(0, 1)
-        os.write(1, b"hit\\n" if signal.SIGTERM in signal.sigpending() else b"spared\\n")
-        os._exit(0)
-    os.wait()
+    for _ in range(1000):
+        with open("/proc/sys/kernel/ns_last_pid", "w") as file:
+            file.write(str(wanted - 1))
+        if os.fork() == 0:
+            if os.getpid() != wanted:
+                os._exit(1)
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            os.setsid()
+            os.write(1, b"same\\n")
+            os.read(0, 1)
+            os.write(1, b"hit\\n" if signal.SIGTERM in signal.sigpending() else b"spared\\n")
+            os._exit(0)
+        if os.wait()[1] == 0:
+            break
     os._exit(0)
 signal.pause()
 """
@@ -254,6 +258,32 @@ def test_unsupported_falls_back_to_the_loop(launcher: str) -> None:
         result = running.finish()
         assert (result.code, result.err.count(b"\n")) == (57, 1)
         assert result.err.startswith(FALLS_BACK)
+
+
+# The number of pidfd_send_signal(2), the same nearly everywhere.
+PIDFD_SEND_SIGNAL = 424
+
+
+@pytest.mark.skipif(platform.machine() == "alpha", reason="system calls have other numbers there")
+@pytest.mark.parametrize("error", [errno.EPERM, errno.ENOSYS, errno.EINVAL])
+def test_refused_signals_fall_back_to_the_loop(mode: str, launcher: str, error: int) -> None:
+    """A sandbox that lets a pidfd be opened and refuses to send by it: one warning, and signals are forwarded."""
+    init = Init(mode, [launcher], "kernel")
+    refused = {"preexec_fn": lambda: refuse_call(PIDFD_SEND_SIGNAL, error)}
+    result = init.run(shell("trap 'exit 7' TERM; kill -TERM $PPID; while :; do sleep 0.01; done"), **refused)
+    assert (result.code, result.err.startswith(FALLS_BACK), result.err.count(b"\n")) == (7, True, 1)
+    result = init.run(shell("trap '' TERM; kill -TERM $PPID; while :; do sleep 0.01; done"), ["--kill-after", "0.05"], **refused)
+    assert (result.code, result.err.count(b"\n")) == (128 + signal.SIGKILL, 1)
+
+
+def test_job_control_needs_the_loop(launcher: str) -> None:
+    """Where SIGCHLD is ignored the kernel tells of no stop: a job at a terminal that stops would lock it up."""
+    with Terminal() as terminal, terminal.start(Init("subreaper", [launcher], "kernel").argv(["cat"])) as running:
+        terminal.read_until(FALLS_BACK)
+        terminal.type(b"one\n")
+        terminal.read_until(b"one\r\none\r\n")
+        terminal.type(b"\x04")
+        assert running.process.wait(DEADLINE) == 0
 
 
 def test_old_kernel_falls_back_to_the_loop(launcher: str) -> None:
