@@ -68,13 +68,29 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
     if options.show:
         return personality.show(options, name)
     log = Log(options.verbosity, personality.messages)
+    if "__file__" in globals():
+        load_all(personality)
     if options.pause:
         from .pause import pause
 
         return pause(options, log)
-    from .supervise import supervise
+    from .supervise import Supervisor
 
-    return supervise(options, entry, log)
+    return Supervisor(options, entry, log).run()
+
+
+def load_all(personality) -> None:
+    """Import what may be needed later: by then an upgrade may have replaced the files.
+
+    Not from a launcher: it keeps its bundle open, from which it reads each module when it is needed, bundle.py.
+    """
+    from . import descriptors, finish, lines, processes, refusal, signal_names, terminal  # noqa: F401
+
+    personality.messages()
+    try:
+        from . import prctl  # noqa: F401
+    except ImportError:
+        pass  # no _ctypes, as with Debian's python3-minimal
 
 
 def find_personality(module: str):

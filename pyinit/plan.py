@@ -10,17 +10,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Optional
 
+# What keeps the kernel from reaping where each orphan is to be told of.
+NEEDS_LOOP = "a line for each orphan needs the waitpid loop"
 
-def plan(options: Options, log: Log):
+
+def plan(options: Options, log: Log, job_control: bool):
     """The reaper, what writes statistics, None if nothing does, and what brings the orderly end, None for none."""
-    reaper = choose_reaper(options, log)
+    reaper = choose_reaper(options, log, job_control)
     return reaper, open_stats(options, reaper), plan_end(options, log)
 
 
-def choose_reaper(options: Options, log: Log):
+def choose_reaper(options: Options, log: Log, job_control: bool):
     """The kernel where it was asked for and can; else the waitpid loop, which counts for the statistics."""
     report = reporter(options, log)
-    if lets_kernel_reap(options, log, options.warn_on_reap):
+    # Where SIGCHLD is ignored, the kernel tells of no stop, waitpid(2).
+    obstacle = "stopping with the main child needs the waitpid loop" if job_control else \
+        NEEDS_LOOP if options.warn_on_reap else ""
+    if lets_kernel_reap(options, log, obstacle):
         try:
             from .kernel_reaper import KernelReaper
 
@@ -34,12 +40,11 @@ def choose_reaper(options: Options, log: Log):
     return WaitReaper(report)
 
 
-def lets_kernel_reap(options: Options, log: Log, tells_of_orphans: bool) -> bool:
-    """Whether the kernel is to reap; says that it is not where it was asked to, but each orphan is to be told of."""
-    if options.reap == "kernel" and tells_of_orphans:
-        log.tell(WARNING, "no_kernel_reaping", "a line for each orphan needs the waitpid loop")
-        return False
-    return options.reap == "kernel"
+def lets_kernel_reap(options: Options, log: Log, obstacle: str) -> bool:
+    """Whether the kernel is to reap; warns where it was asked to, but there is an obstacle."""
+    if options.reap == "kernel" and obstacle:
+        log.tell(WARNING, "no_kernel_reaping", obstacle)
+    return options.reap == "kernel" and not obstacle
 
 
 def open_stats(options: Options, reaper):

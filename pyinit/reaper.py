@@ -1,9 +1,9 @@
-"""Reaping: wait for every zombie there is, and read what a status says."""
+"""Reaping: wait for every zombie, and read what a status says."""
 
 from __future__ import annotations
 
-from _signal import SIGTRAP, sigtimedwait, sigwait
-from posix import WEXITSTATUS, WIFSIGNALED, WIFSTOPPED, WNOHANG, WSTOPSIG, WTERMSIG, kill, waitpid
+from _signal import SIGCHLD, SIGTRAP, sigpending, sigtimedwait, sigwait
+from posix import WEXITSTATUS, WIFSIGNALED, WIFSTOPPED, WNOHANG, WSTOPSIG, WTERMSIG, WUNTRACED, kill, waitpid
 
 from .signals import WAITED
 
@@ -17,30 +17,53 @@ if TYPE_CHECKING:
 # comes through execve(2) alone: the kernel gives an orphan SIGCHLD, and sends it where the parent has executed since.
 ANY_NOHANG = WNOHANG | 1 << 30
 
-# A status, which no process has, for a main child whose own was lost: exit code 1.
+# A status that no process has, for a main child whose own status was lost: exit code 1.
 LOST = -1
+
+# How many zombies are reaped, and how many signals are taken, before the other kind gets its turn. One batch takes a
+# few milliseconds; one look costs as much as a tenth of a reap.
+BATCH = 256
+OTHERS = frozenset(WAITED) - {SIGCHLD}
 
 
 class WaitReaper:
-    """The waitpid loop: reaps on SIGCHLD."""
+    """The waitpid loop: reaps on SIGCHLD.
 
-    __slots__ = ("main_child", "report", "childless")
+    Zombies and signals take turns: a storm of orphans must not delay a signal or a deadline, and a flood of signals must
+    not delay the reaping. sigwait(3) alone gives no such turns: it takes the pending signal with the lowest number.
+    """
+
+    __slots__ = ("main_child", "stopped_by", "report", "flags", "childless", "unfinished", "budget", "children_next")
 
     waitpid = waitpid  # the system call itself; CountingReaper has a look at the zombie first
 
     def __init__(self, report: Report = None) -> None:
         """`report(pid, status, is_main)` is called for each child reaped."""
-        self.main_child = 0
+        self.main_child: Optional[int] = None  # until it is started, and when it has been reaped
+        self.stopped_by = 0  # the signal that has stopped the main child; the supervisor sets it back
         self.report = report
+        self.flags = ANY_NOHANG
         self.childless = False  # whether the last drain found that there is no child left
+        self.unfinished = False  # whether the last drain ended before the last zombie
+        self.budget = BATCH  # reaps and signals until the next turn of the others
+        self.children_next = False  # whether the next turn is the zombies'
 
     def watch(self, main_child: int) -> int:
         """Learn which child is the main child; return a signal to begin with, 0 for none."""
         self.main_child = main_child
         return 0
 
+    def report_stops(self) -> None:
+        """Also learn that the main child has been stopped: `stopped_by`."""
+        self.flags |= WUNTRACED
+
     def send(self, number: int, to_group: bool = False) -> None:
-        """Send a signal to the main child, whose PID is its own until it is reaped, or to its group. Raises OSError."""
+        """Send a signal to the main child, whose PID is its own until it is reaped, or to its group.
+
+        Raises OSError; ProcessLookupError also when there is no main child.
+        """
+        if self.main_child is None:
+            raise ProcessLookupError
         kill(-self.main_child if to_group else self.main_child, number)
 
     def descriptors(self) -> set[int]:
@@ -48,33 +71,45 @@ class WaitReaper:
         return set()
 
     def wait(self, timeout: float = -1.0) -> int:
-        """Wait for a signal and take it; 0 after `timeout` seconds, if that is not negative.
+        """Wait for a signal and take it; SIGCHLD also when a drain is due; 0 after `timeout` seconds, if that is not
+        negative. Raises OSError where a sandbox refuses to wait.
 
         Without a timeout, an idle pyinit is never woken. sigwait(3), not sigwaitinfo(2): its answer is a small integer,
         which needs no memory, so that no signal is taken and then lost to a MemoryError.
         """
-        if timeout < 0:
-            return sigwait(WAITED)
-        taken = sigtimedwait(WAITED, timeout)
-        return taken.si_signo if taken else 0
+        if self.budget <= 0:
+            self.budget = BATCH
+            self.children_next = True
+            if not OTHERS.isdisjoint(sigpending()):
+                return sigwait(OTHERS)
+        if self.children_next:
+            self.children_next = False
+            return SIGCHLD
+        self.budget -= 1
+        if timeout >= 0:
+            taken = sigtimedwait(WAITED, timeout)
+            return taken.si_signo if taken else 0
+        return sigwait(WAITED)
 
     def drain(self) -> Optional[int]:
-        """Reap until no zombie is left: one SIGCHLD stands for any number of them, signal(7).
+        """Reap until no zombie is left, or until the signals' turn: one SIGCHLD stands for any number of zombies,
+        signal(7).
 
         Returns the main child's wait status if it was among them, else None.
         """
         main_status = None
-        while True:
+        self.unfinished = self.childless = False
+        while self.budget > 0:
             try:
-                pid, status = self.waitpid(-1, ANY_NOHANG)
+                pid, status = self.waitpid(-1, self.flags)
             except ChildProcessError:  # ECHILD: no children
                 self.childless = True
                 return self.settle(main_status)
             if pid == 0:  # children, but none that has exited
-                self.childless = False
-                return self.settle(main_status) if main_status is not None else None
-            if WIFSTOPPED(status):  # it has not ended: it made pyinit its tracer, ptrace(2) PTRACE_TRACEME
-                let_go(pid, WSTOPSIG(status))
+                return self.settle(main_status)
+            self.budget -= 1
+            if WIFSTOPPED(status):
+                self.note_stop(pid, WSTOPSIG(status))
                 continue
             if pid == self.main_child:
                 main_status = status
@@ -83,24 +118,34 @@ class WaitReaper:
                     self.report(pid, status, pid == self.main_child)
                 except BaseException:
                     pass  # a MemoryError: the main child's status must not be lost to it
+        self.unfinished = True
+        return self.settle(main_status)
 
     def settle(self, status: Optional[int]) -> Optional[int]:
-        """The main child's status, once; LOST when there is no child left and it was not seen: it never will be."""
-        if status is None and self.childless and self.main_child:
+        """The main child's status, once; LOST when no child is left and it was not seen: it never will be."""
+        if status is None and self.childless and self.main_child is not None:
             status = LOST
         if status is not None:
-            self.main_child = 0
+            self.main_child = None
         return status
 
+    def note_stop(self, pid: int, number: int) -> None:
+        """A child has been stopped, which is no end: let it go if pyinit traces it, else note that the main child is."""
+        if not let_go(pid, number) and pid == self.main_child:
+            self.stopped_by = number
 
-def let_go(pid: int, number: int) -> None:
-    """Trace a child no longer that was stopped by a signal, and have it take that: nobody here would let it go on."""
+
+def let_go(pid: int, number: int) -> bool:
+    """Detach from a stopped tracee and deliver the signal that stopped it; nothing else would resume it.
+
+    A child becomes one by PTRACE_TRACEME, ptrace(2). Returns False when the child is not traced.
+    """
     try:
         from .prctl import stop_tracing
 
-        stop_tracing(pid, 0 if number == SIGTRAP else number)  # SIGTRAP is of the tracing itself: it has executed
+        return stop_tracing(pid, 0 if number == SIGTRAP else number)  # SIGTRAP is of the tracing itself: it has executed
     except BaseException:
-        pass  # no _ctypes: it stays stopped, and the others are reaped
+        return False  # no _ctypes: a tracee stays stopped, and the others are reaped
 
 
 def exit_code(status: int) -> int:
@@ -110,3 +155,10 @@ def exit_code(status: int) -> int:
     if WIFSIGNALED(status):
         return 128 + WTERMSIG(status)
     return WEXITSTATUS(status)
+
+
+def rest() -> None:
+    """Let a moment pass after an error that may last: a retry at once would use a whole CPU."""
+    from time import sleep
+
+    sleep(0.05)

@@ -32,7 +32,8 @@ class CountingReaper(WaitReaper):
 
     def drain(self) -> Optional[int]:
         """As WaitReaper.drain()."""
-        self.drained = 0
+        if not self.unfinished:
+            self.drained = 0
         status = super().drain()
         self.most = max(self.most, self.drained)
         return status
@@ -41,16 +42,18 @@ class CountingReaper(WaitReaper):
         """As waitpid(2) for any child and without waiting."""
         # WNOWAIT leaves the zombie, and with it its name, waitid(2).
         look = posix.WEXITED | posix.WNOHANG | posix.WNOWAIT
-        try:
-            found = posix.waitid(posix.P_ALL, 0, look | options)
-        except ChildProcessError:
-            raise
-        except OSError:  # EINVAL: before Linux 4.7 __WALL is not for waitid(2)
-            found = posix.waitid(posix.P_ALL, 0, look)
-        if not found:
-            return 0, 0
-        command = read_command(found.si_pid)
-        pid, status = posix.waitpid(found.si_pid, options & ~posix.WNOHANG)
+        pid = 0
+        while not pid:  # a child that was stopped may have been continued between the two calls
+            try:
+                found = posix.waitid(posix.P_ALL, 0, look | options)
+            except ChildProcessError:
+                raise
+            except OSError:  # EINVAL: before Linux 4.7 __WALL is not for waitid(2)
+                found = posix.waitid(posix.P_ALL, 0, look)
+            if not found:
+                return 0, 0
+            command = read_command(found.si_pid)
+            pid, status = posix.waitpid(found.si_pid, options)
         if not posix.WIFSTOPPED(status):
             self.drained += 1
             if pid != self.main_child:

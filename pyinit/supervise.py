@@ -3,103 +3,242 @@
 from __future__ import annotations
 
 import posix
-from _signal import SIGCHLD, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU
+from _signal import SIGCHLD, SIGCONT, SIGHUP, SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU
 
 from .log import DEBUG, FATAL, INFORMATION, WARNING, Log
 from .options import Options
-from .reaper import LOST, WaitReaper, exit_code
+from .reaper import LOST, WaitReaper, exit_code, rest
 from .signals import EntryState, ignore_terminal_stops
 from .spawn import restore_environment, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable, Optional
+    from typing import Callable
+
+# How many zombies are reaped at most before leaving: a storm that outruns pyinit must not keep it from that.
+LAST_BATCH = 1 << 16
 
 
-def supervise(options: Options, entry: EntryState, log: Log) -> int:
-    """Run options.command as the main child; return the exit code that pyinit is to have."""
-    # PID 1 of its namespace reaps its orphans in any case, pid_namespaces(7).
-    wants_orphans = options.subreaper or options.warn_not_adopting and log.verbosity
-    if options.parent_death_signal or wants_orphans and posix.getpid() != 1:
-        from .attributes import set_process_attributes
+class Supervisor:
+    """Runs the main child to its end.
 
-        set_process_attributes(options, log)
-    restore_environment(log)
-    reaper, stats, end = WaitReaper(), None, None
-    if options.asks_for_more() or log.verbosity >= DEBUG:
-        from .plan import plan
+    Its stages: prepare(), start(), then wait and handle() until is_over(), then leave().
+    """
 
-        reaper, stats, end = plan(options, log)
-    if options.signal_to == "all":
-        __import__("pyinit.processes")  # now: nothing that the loop needs should be able to fail then
-    terminal = False
-    if options.isolation == "group" and posix.isatty(0):
-        from .terminal import holds_terminal
+    __slots__ = ("options", "entry", "log", "reaper", "stats", "end", "has_terminal", "job_control", "stopped",
+                 "own_signals", "main_child", "status", "sent", "given", "trouble")
 
-        terminal = holds_terminal()
-    own_signals: set[int] = set()  # what pyinit itself has caused, to be taken once and not forwarded
-    if options.isolation == "session":
-        from .session import detach_terminal
+    def __init__(self, options: Options, entry: EntryState, log: Log) -> None:
+        self.options = options
+        self.entry = entry
+        self.log = log
+        self.reaper = WaitReaper()
+        self.stats = None  # what writes the statistics
+        self.end = None  # what brings the orderly end; None is to leave when the main child has ended
+        self.has_terminal = False  # whether the main child got the terminal from pyinit, which takes it back
+        self.job_control = False  # whether pyinit stops with the main child
+        self.stopped = False  # whether the main child is stopped, as far as pyinit was told
+        self.own_signals: set[int] = set()  # what pyinit itself has caused: taken once and not forwarded
+        self.main_child = 0
+        self.status = None  # the main child's wait status; None while it runs
+        self.sent: dict[int, int] = {}  # how often each signal was sent on
+        self.given: set[int] = set()  # which of them the main child has got
+        self.trouble = ""  # the last unexpected error
 
-        own_signals = detach_terminal(log)
-    # Children inherited through execve(2) may have ended before SIGCHLD was blocked; whatever ends later raises one.
-    reaper.drain()
-    try:
-        main_child = spawn(options, entry, log, terminal)
-    except OSError as error:
-        log.tell(FATAL, "not_forked", options.command[0], error.strerror)
-        return 1
-
-    # From here on pyinit must not die before its main child does: as PID 1 it would take the whole container along.
-    sent: dict[int, int] = {}  # how often each signal was sent on
-    given: set[int] = set()  # what the main child has got of them
-    verbose = log.verbosity >= DEBUG
-    status = None
-    number = guard(log, reaper.watch, main_child)
-    guard(log, settle_down, options, log, main_child, reaper)
-    while True:
+    def run(self) -> int:
+        """Run the main child to its end; return the exit code that pyinit is to have."""
+        self.prepare()
         try:
-            if number == SIGCHLD:
-                drained = reaper.drain()
-                if drained is not None:
-                    status = drained
-            elif number in own_signals:
-                own_signals.remove(number)
-                log.tell(DEBUG, "hand_off_ignored", number)
-            elif stats and number and number == options.stats_signal:
-                number = 0
-                stats.write(main_child, status, sent)
-            elif number:
-                if number == SIGCONT and status is None and options.isolation == "group" and posix.isatty(0):
-                    terminal |= guard(log, hand_terminal_over, main_child)
-                new = forward(number, options, log, sent, reaper if status is None else None)
-                if not new:
-                    number = 0  # it was dropped: no termination signal, whatever it was
-                elif status is None:
-                    given.add(new)
-            if end is None:
-                if status is not None:
+            self.main_child = spawn(self.options, self.entry, self.log, self.has_terminal)
+        except OSError as error:
+            self.log.tell(FATAL, "not_forked", self.options.command[0], error.strerror)
+            return 1
+        # From here on pyinit must not die before its main child does: as PID 1 it would take the whole container along.
+        number = guard(self.log, self.reaper.watch, self.main_child)
+        guard(self.log, self.settle_down)
+        while True:
+            try:
+                number = self.handle(number)
+                if self.is_over(number):
                     break
-                number = reaper.wait()
-            else:
-                if end.advance(number, status, reaper):
-                    break
-                number = reaper.wait(end.timeout())
-            if verbose:
-                log.tell(DEBUG, "received", number)
-        except BaseException as error:
-            number = SIGCHLD
-            log.tell(WARNING, "unexpected", error)
-            guard(log, rest)  # if it lasts, pyinit must not eat the processor
+                number = self.reaper.wait(self.end.timeout() if self.end else -1.0)
+                if self.log.verbosity >= DEBUG:
+                    self.log.tell(DEBUG, "received", number)
+            except BaseException as error:
+                number = SIGCHLD
+                self.recover(error)
+        return self.leave()
 
-    code = exit_code(status)
-    if terminal or options.end_signal or log.verbosity >= INFORMATION or status == LOST:
-        guard(log, finish, options, log, main_child, status, terminal)
-    if stats and options.stats:
-        guard(log, stats.write, main_child, status, sent)
-    if options.ok_on_stop and status & 0x7f in given:  # the signal that killed it, wait(2); 0 is never sent
-        return 0
-    return 0 if code in options.remap_exit else code
+    # Before the main child
+
+    def prepare(self) -> None:
+        """Become what the options ask for, and load what may be needed later: then the files may be gone."""
+        options, log = self.options, self.log
+        # PID 1 of its namespace reaps its orphans in any case, pid_namespaces(7).
+        wants_orphans = options.subreaper or options.warn_not_adopting and log.verbosity
+        if options.parent_death_signal or wants_orphans and posix.getpid() != 1:
+            from .attributes import set_process_attributes
+
+            set_process_attributes(options, log)
+        restore_environment(log)
+        interactive = options.isolation == "group" and posix.isatty(0)
+        if interactive:
+            from .terminal import holds_terminal
+
+            self.has_terminal = holds_terminal()
+            self.job_control = posix.getpid() != 1  # whom nothing can stop
+        if options.asks_for_more() or log.verbosity >= DEBUG:
+            from .plan import plan
+
+            self.reaper, self.stats, self.end = plan(options, log, self.job_control)
+        if self.job_control:
+            self.reaper.report_stops()
+        if options.signal_to == "all":
+            from . import processes  # noqa: F401
+        if interactive or options.end_signal or log.verbosity >= INFORMATION:
+            from . import finish  # noqa: F401
+        if options.close_descriptors:
+            from . import descriptors  # noqa: F401
+        if options.isolation == "session":
+            from .session import detach_terminal
+
+            self.own_signals = detach_terminal(log)
+        # Children inherited through execve(2) may have ended before SIGCHLD was blocked; each later end raises one.
+        self.reaper.drain()
+
+    # Once the main child runs
+
+    def settle_down(self) -> None:
+        """Do for pyinit itself what the main child must not inherit."""
+        ignore_terminal_stops()
+        self.log.tell(INFORMATION, "spawned", self.options.command[0], self.main_child)
+        if self.options.change_directory:
+            posix.chdir("/")
+        if self.options.close_descriptors:
+            from .descriptors import close_all
+
+            close_all(self.reaper.descriptors())
+
+    def handle(self, number: int) -> int:
+        """Reap, or forward the signal; return the signal that counts for the end, 0 for none."""
+        if number == SIGCHLD:
+            self.reap()
+        elif number in self.own_signals:
+            self.own_signals.remove(number)
+            self.log.tell(DEBUG, "hand_off_ignored", number)
+        elif self.stats and number and number == self.options.stats_signal:
+            self.stats.write(self.main_child, self.status, self.sent)
+            return 0
+        elif number:
+            if number == SIGCONT and self.status is None and self.options.isolation == "group" and posix.isatty(0):
+                if self.resume():
+                    return number
+            if not self.forward(number):
+                return 0  # it was dropped: no termination signal
+        return number
+
+    def reap(self) -> None:
+        """Reap, and see how the main child is."""
+        status = self.reaper.drain()
+        if status is not None:
+            self.status = status
+        number, self.reaper.stopped_by = self.reaper.stopped_by, 0
+        if number and self.job_control and self.status is None:
+            from .terminal import follow_stop
+
+            self.stopped = True
+            if follow_stop(number, self.main_child):
+                self.resume()
+
+    def resume(self) -> bool:
+        """Give the main child the terminal if a shell's `fg` has given it to pyinit; return whether it was continued.
+
+        That is its whole process group, as the terminal has stopped all of it.
+        """
+        from .terminal import hand_over
+
+        self.has_terminal |= guard(self.log, hand_over, self.main_child)
+        if not self.stopped:
+            return False
+        self.stopped = False
+        self.reaper.send(SIGCONT, to_group=True)
+        return True
+
+    def is_over(self, number: int) -> bool:
+        """Whether it is time to leave; sends what the stage of the end asks for."""
+        if self.end:
+            return self.end.advance(number, self.status, self.reaper)
+        return self.status is not None
+
+    def recover(self, error: BaseException) -> None:
+        """Say what went wrong, once; and rest, as it may last: pyinit must not eat the processor."""
+        if repr(error) != self.trouble:
+            self.trouble = repr(error)
+            self.log.tell(WARNING, "unexpected", error)
+        guard(self.log, rest)
+
+    def leave(self) -> int:
+        """Do what is left when the main child has ended; return the exit code."""
+        options, status = self.options, self.status
+        code = exit_code(status)
+        if self.reaper.unfinished:
+            self.reaper.budget = LAST_BATCH
+            guard(self.log, self.reaper.drain)
+        if self.has_terminal or options.end_signal or self.log.verbosity >= INFORMATION or status == LOST:
+            guard(self.log, self.finish)
+        if self.stats and options.stats:
+            guard(self.log, self.stats.write, self.main_child, status, self.sent)
+        if options.ok_on_stop and status & 0x7f in self.given:  # the signal that killed it, wait(2); 0 is never sent
+            return 0
+        return 0 if code in options.remap_exit else code
+
+    def finish(self) -> None:
+        """What is left to do when the main child has ended."""
+        from .finish import finish
+
+        finish(self.options, self.log, self.main_child, self.status, self.has_terminal)
+
+    # Signals
+
+    def forward(self, number: int) -> int:
+        """Send a signal, or what it is rewritten to, to those who get it, and count it; return it, 0 for none."""
+        new = self.options.rewrite.get(number, number)
+        if new != number:
+            self.log.tell(DEBUG, "rewritten", number, new)
+        done = 0
+        if new:
+            try:
+                self.send(new)
+                done = new
+                self.sent[new] = self.sent.get(new, 0) + 1
+            except ProcessLookupError:
+                pass  # ESRCH: it has ended just now; its SIGCHLD is next
+            except OSError as error:  # EPERM: it runs as another user now, kill(2)
+                self.log.tell(WARNING, "not_forwarded", new, error.strerror)
+        self.log.tell(DEBUG, "forwarded", new)
+        if self.options.suspend and number in (SIGTSTP, SIGTTIN, SIGTTOU):
+            self.log.tell(DEBUG, "suspending")
+            posix.kill(posix.getpid(), SIGSTOP)
+        return done
+
+    def send(self, number: int) -> None:
+        """Send a signal to the main child, its process group or all. Raises OSError."""
+        if self.status is not None or self.options.signal_to == "all":
+            from .processes import send_to_all
+
+            send_to_all(number)
+        elif self.options.signal_to == "group":
+            try:
+                self.reaper.send(number, to_group=True)
+            except ProcessLookupError:
+                self.reaper.send(number)  # it has not made its group yet
+        else:
+            self.reaper.send(number)
+        if self.status is None:
+            self.given.add(number)
+            if self.stopped and number in (SIGHUP, SIGTERM):
+                self.stopped = False
+                self.reaper.send(SIGCONT, to_group=True)  # a stopped process takes no other signal, signal(7)
 
 
 def guard(log: Log, act: Callable, *arguments):
@@ -109,76 +248,3 @@ def guard(log: Log, act: Callable, *arguments):
     except BaseException as error:
         log.tell(WARNING, "unexpected", error)
         return 0
-
-
-def rest() -> None:
-    """Let a moment pass."""
-    from time import sleep
-
-    sleep(0.05)
-
-
-def settle_down(options: Options, log: Log, main_child: int, reaper: WaitReaper) -> None:
-    """What pyinit does for itself once the main child runs, and could not do before without its inheriting it."""
-    ignore_terminal_stops()
-    log.tell(INFORMATION, "spawned", options.command[0], main_child)
-    if options.change_directory:
-        posix.chdir("/")
-    if options.close_descriptors:
-        from .descriptors import close_all
-
-        close_all(reaper.descriptors())
-
-
-def hand_terminal_over(main_child: int) -> bool:
-    """After a shell's `fg`: give the terminal to the main child; return whether pyinit had it."""
-    from .terminal import hand_over
-
-    return hand_over(main_child)
-
-
-def finish(options: Options, log: Log, main_child: int, status: int, terminal: bool) -> None:
-    """What is left to do when the main child has ended."""
-    from .finish import finish
-
-    finish(options, log, main_child, status, terminal)
-
-
-def forward(number: int, options: Options, log: Log, sent: dict[int, int], reaper: Optional[WaitReaper]) -> int:
-    """Send a signal, or what it is rewritten to, to those who get it; count it in `sent`, and return it; 0 for none.
-
-    The reaper knows the main child; None when that has ended: then all that is left gets the signal.
-    """
-    new = options.rewrite.get(number, number)
-    if new != number:
-        log.tell(DEBUG, "rewritten", number, new)
-    done = 0
-    if new:
-        try:
-            send(new, options.signal_to, reaper)
-            done = new
-            sent[new] = sent.get(new, 0) + 1
-        except ProcessLookupError:
-            pass  # ESRCH: it has ended just now; its SIGCHLD is next
-        except OSError as error:  # EPERM: it runs as another user now, kill(2)
-            log.tell(WARNING, "not_forwarded", new, error.strerror)
-    log.tell(DEBUG, "forwarded", new)
-    if options.suspend and number in (SIGTSTP, SIGTTIN, SIGTTOU):
-        log.tell(DEBUG, "suspending")
-        posix.kill(posix.getpid(), SIGSTOP)
-    return done
-
-
-def send(number: int, signal_to: str, reaper: Optional[WaitReaper]) -> None:
-    """Send a signal to the main child, its process group or all. Raises OSError."""
-    if reaper is None or signal_to == "all":
-        from .processes import send_to_all
-
-        send_to_all(number)
-    elif signal_to == "group":
-        try:
-            reaper.send(number, to_group=True)
-        except ProcessLookupError:
-            reaper.send(number)  # it has not made its group yet
-    else:
-        reaper.send(number)

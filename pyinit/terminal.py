@@ -1,8 +1,14 @@
-"""The terminal: whose it is, handing it to the main child, and taking it back; loaded when stdin is one."""
+"""The terminal: whose it is, handing it to the main child, and taking it back; stopping with the main child.
+
+Loaded when stdin is a terminal.
+"""
 
 from __future__ import annotations
 
 import posix
+from _signal import SIG_BLOCK, SIG_UNBLOCK, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, pthread_sigmask, signal, sigpending
+
+from .signals import SIG_DFL, SIG_IGN
 
 
 def holds_terminal() -> bool:
@@ -47,6 +53,37 @@ def hand_over(main_child: int) -> bool:
     except OSError:
         return False  # it has no group any more
     return True
+
+
+def follow_stop(number: int, main_child: int) -> bool:
+    """Do what the shell expects of a job whose process was stopped by `number`; return whether the main child is to be
+    continued at once.
+
+    The terminal stops process groups, and the main child's is not the one that the shell started: so the shell would
+    wait for a job that does not stop. A main child that was stopped since it is in the background, though pyinit's own
+    group is in the foreground, gets the terminal: a shell that puts a running job into the foreground says nothing.
+    """
+    if number in (SIGTTIN, SIGTTOU) and hand_over(main_child):
+        return True
+    if number in (SIGTSTP, SIGTTIN, SIGTTOU):
+        return not stop_own_group(number) and number == SIGTSTP
+    if number == SIGSTOP:
+        stop_own_group(SIGTSTP)  # as that, the kernel does not stop a group that no shell can continue
+    return False
+
+
+def stop_own_group(number: int) -> bool:
+    """Stop pyinit's process group, as the terminal would have; return, when it has been continued, whether it was.
+
+    Not as one process: a shell script above it, of the same group, is the one that the interactive shell waits for. The
+    kernel drops the signal where the group is orphaned: no shell is there that could continue it, setpgid(2).
+    """
+    kept = signal(number, SIG_DFL)
+    posix.kill(0, number)
+    pthread_sigmask(SIG_UNBLOCK, (number,))  # it is delivered, and pyinit stopped, before this call returns
+    pthread_sigmask(SIG_BLOCK, (number,))
+    signal(number, SIG_IGN if kept == SIG_IGN else SIG_DFL)
+    return SIGCONT in sigpending()
 
 
 def take_back(main_child: int) -> None:

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Optional
 
 import pytest
-from support import PYTHON, ROOT, Init, Running, children_of, python, refuse_call, run, shell, wait_until, zombies_of
+from support import (PYTHON, ROOT, Init, Running, children_of, observe_for, python, refuse_call, run, shell, wait_until,
+                     zombies_of)
 
 NOBODY = 65535
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"]
@@ -71,6 +72,39 @@ def test_worker_needs_a_reaper(stand_in: Init) -> None:
             running.expect("made")
         pid = running.pid
         wait_until(lambda: len(zombies_of(pid)) == 10, "ten zombies")
+
+
+# A sandbox that refuses to wait for signals -------------------------------------------------------------------------
+
+# The number of rt_sigtimedwait(2), <asm/unistd.h>.
+SIGTIMEDWAIT = {"x86_64": 128, "aarch64": 137}
+
+
+@pytest.fixture(params=[errno.EPERM, errno.ENOSYS, errno.EINVAL], ids=errno.errorcode.get)
+def no_waiting(request: pytest.FixtureRequest) -> dict[str, Callable]:
+    """What has the kernel refuse it to a process to be started."""
+    if platform.machine() not in SIGTIMEDWAIT:
+        pytest.skip(f"the number of rt_sigtimedwait(2) on {platform.machine()} is not known here")
+    return {"preexec_fn": lambda: refuse_call(SIGTIMEDWAIT[platform.machine()], request.param)}
+
+
+def test_init_that_cannot_wait(init: Init, no_waiting: dict[str, Callable]) -> None:
+    """It hears no signal, says so once, and goes on reaping until the main child ends."""
+    with init.start(shell("(true &); echo ready; read line; exit 23"), **no_waiting) as running:
+        running.expect("ready")
+        pid = running.pid
+        wait_until(lambda: len(children_of(pid)) == 1, "the orphan to be reaped")
+        observe_for(0.2)  # for some more refusals
+        result = running.finish()
+        assert (result.code, result.err.count(b"\n")) == (23, 1), result.err
+
+
+def test_pause_that_cannot_wait(mode: str, launcher: str, no_waiting: dict[str, Callable]) -> None:
+    """It says so, and ends: it would use a whole CPU, deaf to SIGTERM."""
+    result = run([*Init(mode, []).prefix(), launcher, "--pause"], **no_waiting)
+    lines = [line for line in result.err.splitlines() if not line.startswith(b"Warning: pause should be")]
+    assert (result.code, len(lines)) == (1, 2), result.err
+    assert lines[1].startswith(b"pyinit: cannot wait for signals")
 
 
 # stderr that takes nothing ------------------------------------------------------------------------------------------

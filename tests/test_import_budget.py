@@ -20,6 +20,8 @@ FOR_OPTIONS = {"pyinit.personalities.getopt", "pyinit.personalities.native_optio
 FOR_MORE = {"pyinit.plan", "pyinit.finish"}
 # A message is shown, to where poll(2) may be needed.
 FOR_MESSAGE = {"select", "pyinit.lines", "pyinit.personalities.native_messages", "pyinit.signal_names"}
+# Needed once the main child runs, if at all: a launcher reads it from its open bundle then.
+FOR_LATER = {"pyinit.descriptors", "pyinit.finish", "pyinit.processes", "pyinit.refusal", "pyinit.terminal"}
 # The package as it is imported from its folder.
 PACKAGE = {"pyinit", "pyinit.__main__", "pyinit.files", "pyinit.log", "pyinit.main", "pyinit.options",
            "pyinit.personalities", "pyinit.personalities.native", "pyinit.reaper",
@@ -91,7 +93,9 @@ def test_modules_of_the_bundle() -> None:
 
 @pytest.mark.core
 def test_module(namespaces: bool, tmp_path: Path) -> None:
-    """`python3 -m pyinit` against `-m` of an empty package: nothing but the package itself and what is built in."""
+    """`python3 -m pyinit` against `-m` of an empty package: the package itself, with what it may need later, as its
+    files may be replaced while it runs, and what is built in.
+    """
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "__init__.py").touch()
     (tmp_path / "empty" / "__main__.py").touch()
@@ -99,5 +103,5 @@ def test_module(namespaces: bool, tmp_path: Path) -> None:
     known = {line.rpartition("|")[2].strip() for line in bare.splitlines()}
     more = imported(PYTHON, "-m", "pyinit", "-s", "--", "true") - known
     assert {"pyinit.supervise", "pyinit.main"} <= more
-    assert more <= PACKAGE | BUILT_IN | FOR_PRCTL | FOR_OPTIONS | {"__future__"}
+    assert more <= PACKAGE | BUILT_IN | FOR_PRCTL | FOR_OPTIONS | FOR_MESSAGE | FOR_LATER | {"__future__"}
     assert not more & DEAR

@@ -12,6 +12,11 @@ def unexpected(error: BaseException) -> str:
     return f"pyinit: warning: unexpected {error!r}: going on"
 
 
+def cannot_wait(error: OSError) -> str:
+    """The kernel or a sandbox goes on refusing to wait for a signal; the pause ends."""
+    return f"pyinit: cannot wait for signals: {error.strerror}: expected that sigwait(3) is allowed"
+
+
 def not_adopting() -> str:
     """Neither PID 1 nor a subreaper."""
     return ("pyinit: warning: not PID 1 and not a subreaper: orphans are not adopted, so zombie reaping won't work "
