@@ -29,8 +29,8 @@ OTHERS = frozenset(WAITED) - {SIGCHLD}
 class WaitReaper:
     """The waitpid loop: reaps on SIGCHLD.
 
-    Zombies and signals take turns: a storm of orphans must not delay a signal or a deadline, and a flood of signals must
-    not delay the reaping. sigwait(3) alone gives no such turns: it takes the pending signal with the lowest number.
+    Zombies and signals take turns: a storm of orphans must not delay a signal or a deadline, and a flood of signals
+    must not delay the reaping. sigwait(3) alone gives no turns: it takes the pending signal with the lowest number.
     """
 
     __slots__ = ("main_child", "stopped_by", "report", "flags", "childless", "unfinished", "budget", "children_next")
@@ -130,7 +130,7 @@ class WaitReaper:
         return status
 
     def note_stop(self, pid: int, number: int) -> None:
-        """A child has been stopped, which is no end: let it go if pyinit traces it, else note that the main child is."""
+        """Let a stopped child go if pyinit traces it; else, if it is the main child, note that it is stopped."""
         if not let_go(pid, number) and pid == self.main_child:
             self.stopped_by = number
 
@@ -143,7 +143,8 @@ def let_go(pid: int, number: int) -> bool:
     try:
         from .prctl import stop_tracing
 
-        return stop_tracing(pid, 0 if number == SIGTRAP else number)  # SIGTRAP is of the tracing itself: it has executed
+        # SIGTRAP is of the tracing itself: the child has executed a program.
+        return stop_tracing(pid, 0 if number == SIGTRAP else number)
     except BaseException:
         return False  # no _ctypes: a tracee stays stopped, and the others are reaped
 

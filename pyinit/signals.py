@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import _signal
 
-# What pyinit blocks and waits for: everything that can be blocked. valid_signals() leaves out the C library's own (32 and
-# 33 in glibc), which cannot be blocked from here. SIGSEGV, SIGABRT and their like, when somebody has sent them, are
-# forwarded as any other; a fault of pyinit itself kills it all the same, as the kernel then unblocks and resets the
-# signal, signal(7). A tuple: it is walked again for each wait.
+# What pyinit blocks and waits for: everything that can be blocked. valid_signals() leaves out the C library's own (32
+# and 33 in glibc), which cannot be blocked from here. SIGSEGV, SIGABRT and the other fault signals, if they were sent,
+# are forwarded as any other; a fault of pyinit itself kills it all the same, as the kernel then unblocks and resets
+# the signal, signal(7). A tuple: it is walked again for each wait.
 WAITED = tuple(sorted(_signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}))
 
 SIG_DFL, SIG_IGN = 0, 1  # what _signal.getsignal() returns for them: plain numbers, without signal.Handlers

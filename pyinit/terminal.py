@@ -6,7 +6,8 @@ Loaded when stdin is a terminal.
 from __future__ import annotations
 
 import posix
-from _signal import SIG_BLOCK, SIG_UNBLOCK, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, pthread_sigmask, signal, sigpending
+from _signal import (SIG_BLOCK, SIG_UNBLOCK, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, pthread_sigmask, signal,
+                     sigpending)
 
 from .signals import SIG_DFL, SIG_IGN
 

@@ -1,7 +1,7 @@
-"""Job control of a shell outside of pyinit: Ctrl-Z, fg and bg do to a job under pyinit what they do to the bare program.
+"""Job control of a shell outside of pyinit: Ctrl-Z, fg and bg act on a job under pyinit as on the bare program.
 
-Real keys on a pseudo-terminal, with dash and bash as the outer shell. As PID 1, which nothing can stop, and as dumb-init,
-which gives up the terminal, pyinit takes no part in this.
+Real keys on a pseudo-terminal, with dash and bash as the outer shell. As PID 1, which nothing can stop, and as
+dumb-init, which gives up the terminal, pyinit takes no part in this.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ def session_members(session: int) -> list[int]:
 
 
 def test_hangup_ends_a_stopped_job(shell: Shell, front: str) -> None:
-    """The outer shell is killed and the terminal hangs up: the stopped program gets SIGHUP and is let go on to take it."""
+    """The outer shell is killed and the terminal hangs up: the stopped program gets SIGHUP, and is continued to take it."""
     shell.start_cat(front)
     shell.stop()
     os.kill(shell.running.process.pid, signal.SIGKILL)

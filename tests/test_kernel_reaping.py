@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 from support import (DEADLINE, NAMESPACE, ONE_BY_ONE, ZOMBIES_FIRST, Init, Running, Terminal, children_of,
-                     kernel_can_reap, python, read_stat, read_status, refuse_call, run, scene, shell, wait_until, zombies_of)
+                     kernel_can_reap, python, read_stat, read_status, refuse_call, run, scene, shell, wait_until,
+                     zombies_of)
 from test_idle import wakeups
 from test_pause import ORPHANS, enter
 
@@ -174,7 +175,7 @@ def test_children_from_before_exec_end_later(init: Init) -> None:
 
 
 # Leaves a process that, told to, starts another one with the main child's PID: that says so, and told to again says
-# whether SIGTERM has come. The kernel frees the number a moment after /proc has lost the process: then it is tried again.
+# whether SIGTERM has come. The kernel frees the number a moment after /proc has lost the process: so it tries again.
 TAKE_PID = """
 import os, signal
 wanted = os.getpid()
@@ -272,7 +273,8 @@ def test_refused_signals_fall_back_to_the_loop(mode: str, launcher: str, error: 
     refused = {"preexec_fn": lambda: refuse_call(PIDFD_SEND_SIGNAL, error)}
     result = init.run(shell("trap 'exit 7' TERM; kill -TERM $PPID; while :; do sleep 0.01; done"), **refused)
     assert (result.code, result.err.startswith(FALLS_BACK), result.err.count(b"\n")) == (7, True, 1)
-    result = init.run(shell("trap '' TERM; kill -TERM $PPID; while :; do sleep 0.01; done"), ["--kill-after", "0.05"], **refused)
+    deaf = shell("trap '' TERM; kill -TERM $PPID; while :; do sleep 0.01; done")
+    result = init.run(deaf, ["--kill-after", "0.05"], **refused)
     assert (result.code, result.err.count(b"\n")) == (128 + signal.SIGKILL, 1)
 
 

@@ -1,4 +1,4 @@
-"""Signals through the init to the main child: how late they are, and how many of the early ones are lost."""
+"""Signals through the init to the main child: how late they are, also in a storm, and how many are lost early on."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ NAME = "forward"
 SIGNALS, QUICK_SIGNALS = 500, 100
 TURNS, QUICK_TURNS = 4, 1
 EARLY, QUICK_EARLY = 150, 6
+# Orphans flat out, and then many zombies in one instant: an init that reaps them all before it looks at its signals
+# makes a signal wait for that long.
+STORM, QUICK_STORM = ("flat 20000", "burst 5000"), ("flat 1000", "burst 1000")
 
 STRAIGHT = "no init: straight to it"
 GROUP = " (to the group)"
+COUNTING = " --stats"
 EARLY_WINDOW = 0.010  # seconds after the exec within which early signals are sent
 MASKED_WINDOW = 0.005  # seconds after the mask was set within which further ones are sent
 PATIENCE, QUICK_PATIENCE = 0.5, 0.3  # seconds after which a signal is lost
@@ -45,17 +49,20 @@ class Early:
 def run(bench: Bench) -> Result:
     """Measure both for every init that has a main child, to it alone and to its process group."""
     result = Result(NAME, "latency from kill(2) to the main child's handler; early signals lost",
-                    ["init", "n", "p50", "p90", "p99", "max", "p50 / best peer",
+                    ["init", "n", "p50", "p90", "p99", "max", "p50 / best peer", "p99 in a storm", "worst in a storm",
                      f"lost in the first {EARLY_WINDOW * 1000:.0f} ms", "of them before mask",
                      f"lost in {MASKED_WINDOW * 1000:.0f} ms after mask"])
     inits = variants(bench)
     latencies: dict[str, list[int]] = {}
+    stormy: dict[str, list[int]] = {}
     for init in bench.turns(QUICK_TURNS if bench.quick else TURNS, [straight(), *inits], NAME):
         try:
             latencies.setdefault(init.name, []).extend(measure_latency(bench, init))
+            if init.name != STRAIGHT:  # which does not reap
+                stormy.setdefault(init.name, []).extend(measure_in_storm(bench, init))
         except StartError as error:
             result.warn(f"{init.name}: {error}")
-    add_rows(result, inits, latencies, measure_early(bench, inits))
+    add_rows(result, inits, latencies, stormy, measure_early(bench, inits))
     return result
 
 
@@ -79,8 +86,12 @@ def measure_early(bench: Bench, inits: list[Init]) -> dict[str, list[Early]]:
 
 
 def variants(bench: Bench) -> list[Init]:
-    """Every init with a main child, its group-forwarding command line where it has one, and the A/A check."""
+    """Every init with a main child, pyinit also with the loop that counts, the command lines that forward to the group,
+    and the A/A check.
+    """
     inits = bench.of_kind(INIT)
+    inits += [init.with_command([*init.command[:-1], "--stats=/dev/null", "--"], init.name + COUNTING)
+              for init in inits if init.name == "pyinit"]
     groups = [init.with_command(init.group, init.name + GROUP) for init in inits if init.group]
     return bench.with_check([*inits, *groups])
 
@@ -106,6 +117,30 @@ def measure_latency(bench: Bench, init: Init) -> list[int]:
                 raise StartError(f"{init.name}: a signal did not arrive")
             result.append(stamp - before)
             time.sleep(0.001)
+        return result
+
+
+def measure_in_storm(bench: Bench, init: Init) -> list[int]:
+    """As measure_latency(), for as many signals as fit into a storm of orphans that the init has to reap."""
+    receiver = bench.generator.receiver(bench.name)
+    with namespaces.start([*init.command, *receiver], bench.generator.storm(bench.name), mode=bench.mode,
+                          stdout=True) as running:
+        if read_stamp(running) != 0:
+            raise StartError(f"{init.name}: the main child did not get ready")
+        procfs.wait_settled(running.pid)
+        children = namespaces.adopted_children(running)
+        result = []
+        for storm in QUICK_STORM if bench.quick else STORM:
+            running.helper.send(storm)
+            while not running.helper.answered() or namespaces.adopted_children(running) > children:
+                before = time.monotonic_ns()
+                os.kill(running.pid, signal.SIGUSR1)
+                stamp = read_stamp(running)
+                if stamp is None:
+                    raise StartError(f"{init.name}: a signal did not arrive in a storm")
+                result.append(stamp - before)
+                time.sleep(0.0005)
+            running.helper.receive(PATIENCE)
         return result
 
 
@@ -148,21 +183,24 @@ def wait_masked(pid: int) -> bool:
     return False
 
 
-def add_rows(result: Result, inits: list[Init], latencies: dict, outcomes: dict) -> None:
+def add_rows(result: Result, inits: list[Init], latencies: dict, stormy: dict, outcomes: dict) -> None:
     """A row for each init; the ratio is to the best peer that forwards to the same."""
     everyone = [straight(), *inits]
     summaries = {init.name: summarise(latencies.get(init.name, [])) for init in everyone}
     ratios = Ratios([(init.name, init.own, summaries[init.name]["p50"]) for init in everyone])
     for init in everyone:
         summary, seen = summaries[init.name], outcomes.get(init.name, [])
+        storm = summarise(stormy.get(init.name, []))
         first = [one for one in seen if not one.masked]
         after = [one for one in seen if one.masked]
         dropped = [one for one in first if one.lost and one.dropped]
         result.rows.append([init.name, str(summary["n"]), *(format_time(summary[key])
                                                             for key in ("p50", "p90", "p99", "max")),
-                            ratios.show(summary["p50"]), show_lost(first),
+                            ratios.show(summary["p50"]), format_time(storm["p99"]), format_time(storm["max"]),
+                            show_lost(first),
                             str(len(dropped)) if first else NOTHING, show_lost(after)])
         result.data.append({"init": init.name, "latency_ns": summary, "p50_ratio": ratios.of(summary["p50"]),
+                            "in_storm_ns": storm,
                             "early": len(first), "early_lost": sum(one.lost for one in first),
                             "early_dropped_by_kernel": len(dropped), "after_mask": len(after),
                             "after_mask_lost": sum(one.lost for one in after)})
@@ -170,6 +208,8 @@ def add_rows(result: Result, inits: list[Init], latencies: dict, outcomes: dict)
     result.notes += [
         "the handler reads the clock; the sender's system call and one wakeup are in every row, also in that without "
         "an init",
+        "in a storm: the same while orphans end flat out, and then some thousand in one instant; a loop that reaps all "
+        "of them before it looks at its signals makes a signal wait for that long",
         f"lost: SIGTERM was sent to the init, and {QUICK_PATIENCE} to {PATIENCE} s later everything still ran, though "
         "the main child has the default disposition for it; moments are random and the same in each run",
         "before mask: the kernel drops a signal for PID 1 that is neither blocked nor caught (pid_namespaces(7)), "
