@@ -214,6 +214,8 @@ def test_cgroups(text: bytes, container: Container, path: tuple[str, bool]) -> N
 def cgroup(base: Path, path: str, limit: str, used: int) -> None:
     """A folder of the cgroup file system."""
     (base / path).mkdir(parents=True, exist_ok=True)
+    for folder in (base, base / path):
+        (folder / "cgroup.procs").touch()
     (base / path / "pids.max").write_text(f"{limit}\n")
     (base / path / "pids.current").write_text(f"{used}\n")
 
@@ -225,26 +227,45 @@ def test_limits_up_the_tree(tmp_path: Path) -> None:
     cgroup(tmp_path, "kubepods/pod1/b", "20", 10)
     cgroup(tmp_path, "kubepods/pod2", "50", 1)
     cgroup(tmp_path / "pids", "old", "60", 6)
-    paths = [("/kubepods/pod1/a", False), ("/kubepods/pod1/b", False), ("/old", True), ("/gone", False)]
-    assert read_limits(str(tmp_path), paths) == [
+    paths = [("/kubepods/pod1/a", False), ("/kubepods/pod1/b", False), ("/old", True), ("/gone", False),
+             ("/kubepods/pod2/removed/too", False)]
+    assert read_limits(str(tmp_path), paths) == ([
         Limit("/kubepods/pod1", 40, 100, frozenset({"/kubepods/pod1/a", "/kubepods/pod1/b"})),
         Limit("/kubepods/pod1/b", 10, 20, frozenset({"/kubepods/pod1/b"})),
+        Limit("/kubepods/pod2", 1, 50, frozenset({"/kubepods/pod2/removed/too"})),
         Limit("/old", 6, 60, frozenset({"/old"})),
-    ]
+    ], frozenset())
 
 
 def test_limits_seen_from_a_cgroup_namespace(tmp_path: Path) -> None:
     cgroup(tmp_path, "kubepods/pod1/a", "10", 1)
     cgroup(tmp_path, "kubepods/pod2/a", "10", 2)
     cgroup(tmp_path, "kubepods/pod2/b", "10", 3)
-    assert [limit.used for limit in read_limits(str(tmp_path), [("/../../pod2/b", False)])] == [3]
-    assert [limit.used for limit in read_limits(str(tmp_path), [("/../../kubepods/pod2/a", False)])] == [2]
-    assert read_limits(str(tmp_path), [("/../a", False)]) == []  # there are two
+    for path, used in (("/../../pod2/b", 3), ("/../../kubepods/pod2/a", 2)):
+        limits, unread = read_limits(str(tmp_path), [(path, False)])
+        assert ([limit.used for limit in limits], unread) == ([used], frozenset())
+    for path in ("/../a", "/..", "/../c"):  # there are two of them, any number, and none
+        assert read_limits(str(tmp_path), [(path, False)]) == ([], frozenset({path}))
 
 
 def test_limits_where_the_own_cgroup_is_mounted_as_the_root(tmp_path: Path) -> None:
     cgroup(tmp_path, ".", "10", 4)
-    assert read_limits(str(tmp_path), [("/docker/0123", False)]) == [Limit("/", 4, 10, frozenset({"/docker/0123"}))]
+    assert read_limits(str(tmp_path), [("/docker/0123", False)]) == (
+        [Limit("/", 4, 10, frozenset({"/docker/0123"}))], frozenset())
+
+
+@pytest.mark.parametrize("file, content", [("pids.max", "many"), ("pids.current", ""), ("pids.current", None),
+                                           ("pids.max", None), ("cgroup.procs", None)], ids=str)
+def test_limits_that_cannot_be_read(tmp_path: Path, file: str, content: Optional[str]) -> None:
+    """A folder in the place of a file cannot be read, whoever reads; no cgroup.procs: no cgroup file system."""
+    cgroup(tmp_path, "app", "10", 4)
+    path = tmp_path / ("" if file == "cgroup.procs" else "app") / file
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    elif file != "cgroup.procs":
+        path.mkdir()
+    assert read_limits(str(tmp_path), [("/app", False)]) == ([], frozenset({"/app"}))
 
 
 @pytest.mark.parametrize("now, before, seconds, expected", [
@@ -495,8 +516,54 @@ def test_judge(thresholds: Thresholds, expected: int) -> None:
 
 
 def test_nothing_grows_nothing_is_judged() -> None:
-    calm = make_report(snapshot([INIT, APP], pids=5, pid_max=10), None, [])
+    calm = make_report(snapshot([INIT, APP], pids=5, pid_max=10, tasks=5, threads_max=10), None, [])
     assert judge(calm, Thresholds(warn=1, critical=1, warn_time=1e9, critical_time=1e9)) == OK
+
+
+ALL_TIMES = [Thresholds(warn_time=1), Thresholds(critical_time=1), Thresholds(warn_time=2, critical_time=1)]
+
+
+@pytest.mark.parametrize("thresholds", ALL_TIMES, ids=str)
+@pytest.mark.parametrize("missing, name", [
+    ({"pids": None}, "pid_max"), ({"pid_max": None}, "pid_max"), ({"tasks": None}, "threads_max"),
+    ({"threads_max": None}, "threads_max"), ({"actors_unread": 1}, "nproc"), ({"unread_cgroups": {"/a"}}, "cgroup"),
+])
+def test_figure_that_could_not_be_read(thresholds: Thresholds, missing: dict, name: str) -> None:
+    """No time is known then, so that no threshold of a time is kept; a threshold of zombies needs none."""
+    figures = {"pids": 5, "pid_max": 10, "tasks": 5, "threads_max": 10, **missing}
+    cgroups = figures.pop("unread_cgroups", ())
+    report = make_report(snapshot([INIT, APP], **figures), None, [], unread_cgroups=cgroups)
+    assert judge(report, thresholds) == UNKNOWN
+    assert status_line(report, thresholds).startswith(f"ZOMBIES UNKNOWN: 0 zombies, {name} could not be read | ")
+    assert (judge(report, Thresholds(warn=1, critical=2)), judge(report, Thresholds())) == (OK, OK)
+    assert "could not be read" not in status_line(report, Thresholds(warn=1))
+    assert as_dictionary(report, {})["budgets_unread"] == [name]
+    assert f'\npyinit_pid_budget_unread{{budget="{name}"}} 1\n' in format_metrics(report, 0)
+    assert "Not all limits could be read (" in format_report(report, {})
+
+
+def test_parent_that_cannot_be_read(recorded) -> None:
+    """A folder in the place of its status; the zombies are counted all the same."""
+    folder = Path(recorded("incident"))
+    assert "nproc" not in make_report(take_snapshot(str(folder)), None, []).unread
+    (folder / "4/status").unlink()
+    (folder / "4/status").mkdir()
+    report = make_report(take_snapshot(str(folder)), None, [])
+    assert (report.count, "nproc" in report.unread) == (5, True)
+
+
+def test_what_is_known_is_judged() -> None:
+    """A threshold that is reached stays reached, whatever else could not be read."""
+    report = incident(threads_max=None)
+    assert report.unread == ("threads_max",)
+    assert judge(report, Thresholds(warn_time=301)) == judge(report, Thresholds(warn=1, critical_time=1)) == WARNING
+    assert judge(report, Thresholds(warn=1, critical_time=301)) == judge(report, Thresholds(critical=300)) == CRITICAL
+    assert judge(report, Thresholds(warn_time=299)) == UNKNOWN
+
+
+def test_one_zombie_is_no_growth() -> None:
+    report = make_report(snapshot([INIT, APP, *zombies(10, 11)], pids=5, pid_max=10, tasks=5, threads_max=10), None, [])
+    assert report.tightest.seconds_left is None and [judge(report, each) for each in ALL_TIMES] == [OK] * 3
 
 
 def test_status_line() -> None:
@@ -523,7 +590,7 @@ def test_metrics() -> None:
     assert 'pyinit_pid_budget_exhausted_seconds{budget="cgroup",scope="/kubepods"} 300.0' in lines
     assert "pyinit_zombie_report_duration_seconds 0.25" in lines
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
-    assert len(names) == len(set(names)) == 10
+    assert len(names) == len(set(names)) == 11
     # What does not grow is never used up; what is not known is not told.
     calm = format_metrics(make_report(snapshot([INIT], pids=5, pid_max=10), None, []), 0)
     assert 'pyinit_pid_budget_exhausted_seconds{budget="pid_max",scope=""} +Inf' in calm

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from support import (DEADLINE, NAMESPACE, PYTHON, ROOT, Running, Terminal, children_of, observe_for, python, read_stat,
-                     read_status, run, wait_until, zombies_of)
+                     read_status, run, shell, wait_until, zombies_of)
 
 REPORT = [PYTHON, "-m", "pyinit.zombies"]
 
@@ -305,6 +305,26 @@ def test_processes_that_are_hidden(level: int, namespaces: bool) -> None:
             told = json.loads(result.out)
             assert (told["zombies"], result.err) == (0, b"")
             assert told["unreadable"] == (3 if level == 1 else 0)
+
+
+@needs_root
+@pytest.mark.parametrize("form", [[], ["--json"], ["--prometheus"], ["--output"], ["--json", "--output"]], ids=" ".join)
+@pytest.mark.parametrize("time", [["--warn-time", "6h"], ["--critical-time", "6h"],
+                                  ["--warn-time", "6h", "--critical-time", "1h", "--warn", "1000000"]], ids=" ".join)
+def test_limits_that_cannot_be_read(form: list[str], time: list[str], namespaces: bool, tmp_path: Path) -> None:
+    """A /proc of processes alone, proc(5) subset=pid, has no limit of the machine."""
+    if not namespaces:
+        pytest.skip("no PID namespaces")
+    proc = tmp_path / "proc"
+    proc.mkdir()
+    argv = ["unshare", "--mount", *shell('mount -t proc -o subset=pid proc "$1" && shift && exec "$@"', str(proc)),
+            *REPORT, "--proc", proc, *form, *([tmp_path / "report"] if "--output" in form else [])]
+    result = run([*argv, *time])
+    assert (result.code, result.err) == (3, b"")
+    if "--output" in form or not form:
+        first = result.out.partition(b"\n")[0]
+        assert first.startswith(b"ZOMBIES UNKNOWN: ") and b"pid_max and threads_max could not be read | " in first
+    assert run([*argv, "--warn", "1000000"]).code == 0
 
 
 @contextmanager

@@ -136,8 +136,8 @@ def report_on(arguments: argparse.Namespace, before: Optional[Snapshot]) -> tupl
     start = time.monotonic()
     now = sample(arguments.proc)
     # Also the cgroups that have no zombie any more: their growth is below 0.
-    limits = read_limits(arguments.cgroup or CGROUP, list_cgroups(now, before))
-    report = make_report(now, before, limits, arguments.top)
+    limits, unread = read_limits(arguments.cgroup or CGROUP, list_cgroups(now, before))
+    report = make_report(now, before, limits, arguments.top, unread)
     return report, time.monotonic() - start
 
 

@@ -47,6 +47,7 @@ def as_dictionary(report: Report, commands: Mapping[int, str]) -> dict[str, Any]
             "seconds_left": finite(budget.seconds_left),
             "tightest": budget is tightest,
         } for budget in report.budgets],
+        "budgets_unread": list(report.unread),
     }
 
 

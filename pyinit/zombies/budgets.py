@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import NamedTuple, Optional
 
 from .cgroupfs import Limit
@@ -10,7 +10,7 @@ from .containers import pids_path
 from .growth import Tally, growth_per_minute, seconds_left, tally_ages
 from .snapshot import Snapshot, Zombie
 
-PID_MAX, THREADS_MAX, CGROUP, NPROC = "pid_max", "threads_max", "cgroup", "nproc"
+BUDGETS = PID_MAX, THREADS_MAX, CGROUP, NPROC = "pid_max", "threads_max", "cgroup", "nproc"
 
 
 class Budget(NamedTuple):
@@ -88,6 +88,15 @@ def list_budgets(now: Snapshot, zombies: Places, before: Optional[Places], secon
     for uid, most in sorted(limits_of_users(now).items()):
         budgets.append(Budget(NPROC, f"uid {uid}", now.users.get(uid, 0), most, growth(uid=uid)))
     return budgets
+
+
+def list_unread(snapshot: Snapshot, cgroups: Collection[str]) -> tuple[str, ...]:
+    """The names of the budgets of which not all could be read. cgroups: the paths that read_limits() could not read."""
+    return tuple(name for name, is_unread in (
+        (PID_MAX, snapshot.pids is None or snapshot.pid_max is None),
+        (THREADS_MAX, snapshot.tasks is None or snapshot.threads_max is None),
+        (CGROUP, bool(cgroups)),
+        (NPROC, snapshot.actors_unread > 0)) if is_unread)
 
 
 def limits_of_users(snapshot: Snapshot) -> dict[int, int]:

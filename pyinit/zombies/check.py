@@ -22,9 +22,14 @@ class Thresholds(NamedTuple):
     warn_time: Optional[float] = None
     critical_time: Optional[float] = None
 
+    @property
+    def need_time(self) -> bool:
+        """Whether one of them is a time."""
+        return self.warn_time is not None or self.critical_time is not None
+
 
 def judge(report: Report, thresholds: Thresholds) -> int:
-    """OK, WARNING or CRITICAL; UNKNOWN instead of OK where processes are hidden."""
+    """OK, WARNING or CRITICAL; UNKNOWN instead of OK if a figure that a threshold needs could not be read."""
     tightest = report.tightest
     left = tightest.seconds_left if tightest else None
     for verdict, count, seconds in ((CRITICAL, thresholds.critical, thresholds.critical_time),
@@ -33,7 +38,7 @@ def judge(report: Report, thresholds: Thresholds) -> int:
             return verdict
         if seconds is not None and left is not None and left <= seconds:
             return verdict
-    return UNKNOWN if report.snapshot.is_partial else OK
+    return UNKNOWN if report.snapshot.is_partial or thresholds.need_time and report.unread else OK
 
 
 def status_line(report: Report, thresholds: Thresholds) -> str:
@@ -53,6 +58,8 @@ def status_line(report: Report, thresholds: Thresholds) -> str:
         words.append(f"{tightest.name} is that of {tightest.scope}")
     if report.snapshot.is_partial:
         words.append("processes are hidden")
+    if thresholds.need_time and report.unread:
+        words.append(f"{' and '.join(report.unread)} could not be read")
     figures = f"zombies={report.count};{show(thresholds.warn)};{show(thresholds.critical)};0"
     if left is not None and left != math.inf:
         # A range N: alerts below N.

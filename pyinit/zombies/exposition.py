@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+from .budgets import BUDGETS
 from .containers import Container
 from .report import Group, Report
 
@@ -27,6 +28,8 @@ def format_metrics(report: Report, seconds: float) -> str:
                ((labels, budget.limit) for labels, budget in budgets)),
         expose("pyinit_pid_budget_exhausted_seconds", "Time until a limit is reached at the present growth of zombies.",
                ((labels, budget.seconds_left) for labels, budget in budgets if budget.seconds_left is not None)),
+        expose("pyinit_pid_budget_unread", "Whether a limit of this kind, or what is used of it, could not be read.",
+               (({"budget": name}, name in report.unread) for name in BUDGETS)),
         expose("pyinit_zombie_report_timestamp_seconds", "When the report was made, since the epoch.",
                [({}, report.snapshot.time)]),
         expose("pyinit_zombie_report_duration_seconds", "How long it took to make the report.", [({}, seconds)]),

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple, Optional
 
-from .budgets import Budget, Places, find_tightest, gather, list_budgets
+from .budgets import Budget, Places, find_tightest, gather, list_budgets, list_unread
 from .cgroupfs import Limit
 from .containers import Container, find_container
 from .growth import Tally, growth_per_minute, tally_ages
@@ -60,7 +60,8 @@ class Group(NamedTuple):
 
 class Report(NamedTuple):
     """All that is told of a sample; `interval` is in seconds, None without an earlier one. `groups` are those with the
-    most zombies, and `left_out` counts the others; `causes` counts the zombies of all.
+    most zombies, and `left_out` counts the others; `causes` counts the zombies of all. `unread` names the budgets of
+    which not all could be read: how long PIDs last is not known then.
     """
 
     snapshot: Snapshot
@@ -70,6 +71,7 @@ class Report(NamedTuple):
     left_out: int
     causes: dict[str, int]
     budgets: tuple[Budget, ...]
+    unread: tuple[str, ...] = ()
 
     @property
     def count(self) -> int:
@@ -82,9 +84,10 @@ class Report(NamedTuple):
         return find_tightest(self.budgets)
 
 
-def make_report(now: Snapshot, before: Optional[Snapshot], limits: Iterable[Limit], most: int = 50) -> Report:
+def make_report(now: Snapshot, before: Optional[Snapshot], limits: Iterable[Limit], most: int = 50,
+                unread_cgroups: Collection[str] = ()) -> Report:
     """The report on a sample, with `most` groups at most; with the sample before, if there is one, growth is measured
-    and not estimated.
+    and not estimated. limits, unread_cgroups: what read_limits() returns.
     """
     dying = find_dying_inits(now)
     left = find_left(now, dying)
@@ -101,7 +104,7 @@ def make_report(now: Snapshot, before: Optional[Snapshot], limits: Iterable[Limi
     places_before = Places(before, choose_growing(earlier)) if before and earlier is not None else None
     growth = growth_per_minute(places.tally(), places_before.tally() if places_before else None, seconds)
     return Report(now, seconds if before else None, growth, groups, len(zombies) - len(groups), causes,
-                  tuple(list_budgets(now, places, places_before, seconds, limits)))
+                  tuple(list_budgets(now, places, places_before, seconds, limits)), list_unread(now, unread_cgroups))
 
 
 def choose_growing(zombies: Sorted) -> list[Zombie]:

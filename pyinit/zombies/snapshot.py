@@ -102,7 +102,8 @@ class Zombie(NamedTuple):
 class Snapshot:
     """All that was read. `clock` is time.monotonic(), `time` time.time(), `uptime` seconds after the boot. `pids` are
     in use of `pid_max`, in the PID namespace `pid_scope` ("" for the machine's), `tasks` of `threads_max`; zombies and
-    threads are among both. `users` has the number of tasks of each user whom RLIMIT_NPROC binds.
+    threads are among both. `users` has the number of tasks of each user whom RLIMIT_NPROC binds; `actors_unread` counts
+    the actors whose own limit could not be read.
     """
 
     clock: float
@@ -113,6 +114,7 @@ class Snapshot:
     actors: dict[int, Actor] = field(default_factory=dict)
     users: dict[int, int] = field(default_factory=dict)
     unreadable: int = 0
+    actors_unread: int = 0
     pids: Optional[int] = None
     pid_max: Optional[int] = None
     pid_scope: str = ""
@@ -210,15 +212,18 @@ def read_threads(tasks: str, leader: int) -> tuple[Process, ...]:
 def read_actor(proc: str, process: Process, snapshot: Snapshot) -> None:
     """What else there is to know of a process that may have to wait; nothing if it has ended meanwhile."""
     folder = f"{proc}/{process.pid}"
+    limit = None
     try:
         status = parse_status(read(f"{folder}/status"))
-    except OSError:
+        # RLIMIT_NPROC does not bind root, nor who has one of two capabilities, setrlimit(2): of the machine, not of a
+        # user namespace of its own, user_namespaces(7).
+        if status.uid and not (status.above_limits and read_or_nothing(f"{folder}/uid_map").split() == ALL_USERS):
+            limit = parse_process_limit(read(f"{folder}/limits"))
+    except (FileNotFoundError, ProcessLookupError):
         return
-    limit = None
-    # RLIMIT_NPROC does not bind root, nor who has one of two capabilities, setrlimit(2): of the machine, not of a user
-    # namespace of its own, user_namespaces(7).
-    if status.uid and not (status.above_limits and read_or_nothing(f"{folder}/uid_map").split() == ALL_USERS):
-        limit = parse_process_limit(read_or_nothing(f"{folder}/limits"))
+    except OSError:
+        snapshot.actors_unread += 1
+        return
     cgroups = parse_cgroups(read_or_nothing(f"{folder}/cgroup"))
     snapshot.actors[process.pid] = Actor(process, status, cgroups, limit)
 

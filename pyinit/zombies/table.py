@@ -49,6 +49,9 @@ def format_report(report: Report, commands: Commands, width: Optional[int] = Non
     lines.append("")
     lines += [cut(line, width) for line in format_budgets(report)]
     lines += ["", *wrap(forecast(report), width, indent="")]
+    if report.unread:
+        names = ", ".join(BUDGET_NAMES[name] for name in report.unread)
+        lines += wrap(f"Not all limits could be read ({names}): PIDs may be used up sooner.", width, indent="")
     if report.snapshot.is_partial:
         count = f"{report.snapshot.unreadable} processes" if report.snapshot.unreadable else "Processes"
         lines += wrap(f"{count} could not be read (hidepid, or no permission): there may be more zombies.", width,
