@@ -15,9 +15,10 @@ import tempfile
 import time
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Iterator, Optional, Sequence
+from typing import Callable, Iterator, Optional, Sequence
 
 from pyinit.lean import MACHINES
+from pyinit.zombies.words import parse_number
 
 from . import generators, inits, machine, namespaces, pidfd, report, storm_command, svg, tracing
 from .bench import Bench
@@ -106,9 +107,10 @@ def run_experiments(options: argparse.Namespace, progress: Progress) -> int:
     return 0
 
 
-def list_extra(options: argparse.Namespace) -> list[tuple[str, str]]:
-    """The user's own inits and pauses, each with its kind."""
-    return [(text, inits.INIT) for text in options.init] + [(text, inits.PAUSE) for text in options.pause]
+def list_extra(options: argparse.Namespace) -> list[inits.Init]:
+    """The user's own inits and pauses. Raises ValueError."""
+    return [inits.parse_extra(text, inits.INIT) for text in options.init] \
+        + [inits.parse_extra(text, inits.PAUSE) for text in options.pause]
 
 
 def run_one(name: str, bench: Bench) -> Result:
@@ -121,7 +123,7 @@ def run_one(name: str, bench: Bench) -> Result:
 
 
 @contextmanager
-def open_bench(quick: bool, extra: Sequence[tuple[str, str]], no_trace: bool, python: str,
+def open_bench(quick: bool, extra: Sequence[inits.Init], no_trace: bool, python: str,
                progress: Progress) -> Iterator[tuple[Bench, str]]:
     """Everything that experiments need, and why there are no tracepoints; all of it is gone afterwards."""
     remove_stale_folders()
@@ -244,16 +246,36 @@ def run_storm(arguments: Sequence[str], progress: Progress) -> int:
     parser = argparse.ArgumentParser(
         prog="python3 -m benchmarks storm", description="Storm one init with orphans and see that it reaps them all.",
         epilog="The exit code is 1 if a zombie is left or the main child's exit code is lost.")
-    parser.add_argument("--init", metavar="'CMD ...'", help="the init; the main child's command is put behind it "
-                                                            "(default: this checkout's pyinit)")
+    parser.add_argument("--init", metavar="'CMD ...'", type=command, help="the init; the main child's "
+                        "command is put behind it (default: this checkout's pyinit)")
     parser.add_argument("--pause", action="store_true", help="it is a pause: an init without a main child")
-    parser.add_argument("--rate", type=float, default=1000, help="orphans a second; 0: as many as can be made")
-    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--rate", type=number(0, 1e6), default=1000.0,
+                        help="orphans a second; 0: as many as can be made")
+    parser.add_argument("--seconds", type=number(0.01, 86400), default=10.0)
     options = parser.parse_args(arguments)
-    if not (0 <= options.rate <= 1e6 and 0 < options.seconds <= 86400):
-        parser.error("expected a --rate from 0 to 1000000 and --seconds above 0")
-    extra = [(f"chosen={options.init}", inits.PAUSE if options.pause else inits.INIT)] if options.init else []
+    extra = [inits.Init("chosen", inits.PAUSE if options.pause else inits.INIT, options.init)] if options.init else []
     with open_bench(False, extra, False, sys.executable, progress) as (bench, _):
-        name = "chosen" if options.init else "pyinit pause" if options.pause else "pyinit"
+        name = "chosen" if extra else "pyinit pause" if options.pause else "pyinit"
         init = next(init for init in bench.inits if init.name == name)
         return storm_command.run(bench, init, options.rate, options.seconds)
+
+
+def command(text: str) -> list[str]:
+    """A converter for argparse that takes a command line, and names what it expects."""
+    try:
+        return inits.parse_command(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from None
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    """Return a converter for argparse that takes a decimal number in these bounds, and names what it expects."""
+    def convert(text: str) -> float:
+        try:
+            value = parse_number(text)
+        except ValueError:
+            value = -1.0
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a number from {least:.15g} to {most:.15g}")
+        return value
+    return convert

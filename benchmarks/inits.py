@@ -61,10 +61,10 @@ class Init:
         return Init(name, self.kind, command, self.group, self.version, self.own)
 
 
-def find_inits(places: dict[str, str], extra: Sequence[tuple[str, str]]) -> list[Init]:
-    """The inits of the table that are installed, and the user's own, given as (NAME='CMD ...', kind).
+def find_inits(places: dict[str, str], extra: Sequence[Init]) -> list[Init]:
+    """The inits of the table that are installed, and the user's own.
 
-    places: what the names in braces in the table's commands stand for. Raises ValueError.
+    places: what the names in braces in the table's commands stand for.
     """
     found = []
     for name, kind, command, group, version in TABLE:
@@ -72,20 +72,33 @@ def find_inits(places: dict[str, str], extra: Sequence[tuple[str, str]]) -> list
         if argv:
             found.append(Init(name, kind, argv, resolve(group, places) or [], ask_version(resolve(version, places)),
                               name in OWN))
-    return found + [parse_extra(text, kind) for text, kind in extra]
+    return [*found, *extra]
 
 
 def parse_extra(text: str, kind: str = INIT) -> Init:
     """An init of the user's from NAME='CMD ...'; a main child's argv is put behind CMD. Raises ValueError."""
     name, sign, command = text.partition("=")
-    words = shlex.split(command)
+    if not (sign and name):
+        raise ValueError(f"--{kind} {text!r}: expected NAME='COMMAND ARGUMENT...'")
+    try:
+        return Init(name, kind, parse_command(command))
+    except ValueError as error:
+        raise ValueError(f"--{kind} {text!r}: {error}") from None
+
+
+def parse_command(text: str) -> list[str]:
+    """A command line of the user's, as in a shell, with an absolute program. Raises ValueError, without the text."""
+    try:
+        words = shlex.split(text)
+    except ValueError as error:  # a quotation without an end
+        raise ValueError(f"{error}; expected a command as in a shell") from None
     environment, argv = split_environment(words)
-    if not (sign and name and argv):
-        raise ValueError(f"--init {text!r}: expected NAME='COMMAND ARGUMENT...'")
+    if not argv:
+        raise ValueError("names no program; expected a command and its arguments")
     program = find_program(argv[0])
     if program is None:
-        raise ValueError(f"--init {text!r}: {argv[0]} was not found; expected a program")
-    return Init(name, kind, [*words[:len(environment)], program, *argv[1:]])
+        raise ValueError(f"{argv[0]} was not found; expected a program")
+    return [*words[:len(environment)], program, *argv[1:]]
 
 
 def resolve(command: str, places: dict[str, str]) -> Optional[list[str]]:

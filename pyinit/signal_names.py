@@ -13,15 +13,17 @@ def parse_signal(text: str) -> int:
 
     Raises ValueError when there is no such signal.
     """
+    if not text.isascii():  # upper() makes an S of U+017F
+        raise ValueError(text)
     name = text.strip().upper()
     if name.startswith("SIG"):
         name = name[3:]
     base, sign, offset = name.partition("+")
     if not sign:
         base, sign, offset = name.partition("-")
-    if name.isascii() and name.isdigit():
+    if name.isdigit():
         number = int(name)
-    elif base in ("RTMIN", "RTMAX") and (not sign or offset.isascii() and offset.isdigit()):
+    elif base in ("RTMIN", "RTMAX") and (not sign or offset.isdigit()):
         number = getattr(_signal, "SIG" + base) + int(sign + (offset or "0"))
         if not _signal.SIGRTMIN <= number <= _signal.SIGRTMAX:
             raise ValueError(text)

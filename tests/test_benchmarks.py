@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
+import re
 import struct
 import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from benchmarks import inits, pacing, percentiles, reaps, report, ringbuffer, svg, tracing
+from benchmarks import cli, inits, pacing, percentiles, reaps, report, ringbuffer, svg, tracing
 from benchmarks.experiments import start
 from benchmarks.inits import AGAIN, INIT, PAUSE
 from benchmarks.ringbuffer import Event
@@ -268,10 +270,16 @@ def test_an_init_of_the_users() -> None:
     assert inits.parse_extra("mine=sh", PAUSE).kind == PAUSE
 
 
-@pytest.mark.parametrize("text", ["", "=sh", "name=", "name", "name=/no/such/program"])
+@pytest.mark.parametrize("text", ["", "=sh", "name=", "name= ", "name", "name=/no/such/program", "name='sh"])
 def test_a_bad_init_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match="expected"):
+    with pytest.raises(ValueError, match=f"^--init {re.escape(repr(text))}: .*expected"):
         inits.parse_extra(text)
+
+
+@pytest.mark.parametrize("text", ["-1", "", "x", "1_0", " 5", "5 ", "\u0665", "1e1", "nan", "inf", "101", "9" * 400])
+def test_a_bad_number_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=f"^{re.escape(repr(text))}: expected a number from 0 to 100$"):
+        cli.number(0, 100)(text)
 
 
 def test_every_line_of_the_table_is_an_init() -> None:

@@ -165,12 +165,15 @@ def test_storm_says_that_a_bad_init_is_bad() -> None:
     assert "zombies left: 50" in done.stdout
 
 
-@pytest.mark.parametrize("arguments", [["nosuch"], ["--only", "nosuch"], ["--init", "x"], ["storm", "--rate", "-1"],
-                                       ["storm", "--init", "/no/such/init"]])
+@pytest.mark.parametrize("arguments", [
+    ["nosuch"], ["--only", "nosuch"], ["--init", "x"], ["--pause", "x="],
+    *(["storm", "--init", command] for command in ("", " ", "A=1", "/no/such/init", "'sh")),
+    ["storm", "--rate", "-1"], ["storm", "--rate", "1_0"], ["storm", "--seconds", "0"],
+], ids=lambda arguments: ascii(" ".join(arguments))[:40])
 def test_bad_input_is_named(arguments: list[str]) -> None:
     done = run(*arguments)
     assert done.returncode in (1, 2)
-    assert "expected" in done.stderr and "Traceback" not in done.stderr
+    assert arguments[-1] in done.stderr and "expected" in done.stderr and "Traceback" not in done.stderr
 
 
 def remains(harness: int) -> list[str]:

@@ -119,7 +119,8 @@ REFUSED = [
     (["--reap"], "--reap"),
     (["--grace"], "--grace"),
     *[([option, value, *C], f"{option} '{value}'") for option in ("--grace", "--kill-after")
-      for value in ("", "x", "-1", "-0.1", "nan", "inf", "1e99", "10s", "1 2")],
+      for value in ("", "x", "-1", "-0.1", "nan", "inf", "1e99", "10s", "1 2", "1_0", " 5", "5 ", "\u0665",
+                    "\uff15", "9" * 400, "1" * 5000)],
     (["--wait-all=yes", *C], "--wait-all"),
     (["--ok-on-stop=1", *C], "--ok-on-stop"),
     (["--stop-signal", "NOSUCH", *C], "--stop-signal 'NOSUCH'"),

@@ -16,7 +16,8 @@ GOOD = {
 }
 BAD = ["", " ", "SIG", "0", "-1", "65", "999999999999", "1.5", "1e1", "+15", "0x0f", "TERMINATE", "SIGSIGTERM", "_DFL",
        "SIG_DFL", "SIG_BLOCK", "BLOCK", "RTMIN-1", "RTMIN+31", "RTMAX+1", "RTMAX-31", "RTMIN+", "RTMIN+-3", "RTMIN+x",
-       "RTMIN 3", "TERM+1", "TERM,HUP", "TER M", "\udcff", "٣", "²", "RTMIN+٣", "TERM\0", "32", "33"]
+       "RTMIN 3", "TERM+1", "TERM,HUP", "TER M", "\u017fIGTERM", "\xa0TERM", "1_5", "\udcff",
+       "٣", "²", "RTMIN+٣", "TERM\0", "32", "33"]
 
 
 @pytest.mark.parametrize("text", GOOD)

@@ -314,7 +314,8 @@ def test_parse_duration(text: str, seconds: float) -> None:
     assert parse_duration(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "m", "1x", "30m1h", "-1", "1e3", "inf", "nan", "1 h", "1h30", "²"])
+@pytest.mark.parametrize("text", ["", "m", "1x", "30m1h", "-1", "1e3", "inf", "nan", "1 h", "1h30", "²", "1_0", " 5",
+                                  "5 ", "5\n", "\u0665", "\u0665h", "1h\u0665m"])
 def test_parse_no_duration(text: str) -> None:
     with pytest.raises(ValueError):
         parse_duration(text)

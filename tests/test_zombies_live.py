@@ -439,6 +439,9 @@ def test_samples_less_one_are_the_reports() -> None:
 @pytest.mark.parametrize("options, words", [
     (["--warn", "many"], "--warn: 'many': expected a number of zombies"),
     (["--warn", "0"], "--warn: '0': expected"),
+    *(([option, value], f"{option}: {value!r}: expected")
+      for option in ("--warn", "--critical", "--samples", "--top", "--watch", "--warn-time", "--critical-time")
+      for value in ("1_0", " 5", "5 ", "+5", "\u0665", "")),
     (["--critical-time", "soon"], "--critical-time: 'soon': expected such as 30m"),
     (["--watch", "-1"], "--watch"),
     (["--watch", "0"], "--watch: '0': expected a duration above 0"),

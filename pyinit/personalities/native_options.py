@@ -16,6 +16,7 @@ LONG = {"subreaper": "s", "parent-death-signal": "p:", "group": "g", "remap-exit
         "stats-signal": "stats-signal:"}
 SHOW = {"h": "help", "version": "version", "l": "license"}
 LONGEST = 10 * 365 * 86400  # seconds; more than that is a mistake
+DECIMAL = frozenset("0123456789.eE+-")  # float() reads blanks, underscores and the digits of all scripts as well
 
 
 def read_command_line(options: Options, arguments: list[str]) -> None:
@@ -116,7 +117,7 @@ def read_rewrite(text: str) -> tuple[int, int]:
 def read_seconds(text: str, what: str) -> float:
     """A duration in seconds, 0 or more. Raises UsageError, which names `what`."""
     try:
-        seconds = float(text)
+        seconds = float(text) if DECIMAL.issuperset(text) else -1.0
     except ValueError:
         seconds = -1.0
     if not 0 <= seconds <= LONGEST:

@@ -27,7 +27,7 @@ from .exposition import format_metrics  # noqa: E402
 from .report import Report, make_report  # noqa: E402
 from .snapshot import Snapshot, read_command, take_snapshot  # noqa: E402
 from .table import format_report  # noqa: E402
-from .words import parse_duration  # noqa: E402
+from .words import parse_count, parse_duration  # noqa: E402
 
 NAME = "pyinit-zombies"
 
@@ -68,17 +68,17 @@ def parse_arguments(argv: Optional[Sequence[str]] = None) -> argparse.Namespace:
     parser.add_argument("--watch", metavar="SECONDS", type=positive(parse_duration, "a duration above 0"),
                         help="a sample each so many seconds, and a report from each but the first, with the growth "
                         "between two; until SIGINT or SIGTERM")
-    parser.add_argument("--samples", metavar="N", type=positive(int, "a number from 1 on"),
+    parser.add_argument("--samples", metavar="N", type=positive(parse_count, "a number from 1 on"),
                         help="end after so many samples; 2 or more need --watch")
     parser.add_argument("--tree", action="store_true", help="show the parents up to PID 1")
-    parser.add_argument("--top", metavar="N", type=positive(int, "a number of groups from 1 on"), default=50,
+    parser.add_argument("--top", metavar="N", type=positive(parse_count, "a number of groups from 1 on"), default=50,
                         help="name the N groups with the most zombies (default: %(default)s)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one line of JSON a report")
     form.add_argument("--prometheus", action="store_true", help="metrics, for node_exporter's textfile collector")
     parser.add_argument("--output", metavar="FILE", help="write each report to FILE, whole or not at all")
     for level in ("warn", "critical"):
-        parser.add_argument(f"--{level}", metavar="N", type=positive(int, "a number of zombies from 1 on"),
+        parser.add_argument(f"--{level}", metavar="N", type=positive(parse_count, "a number of zombies from 1 on"),
                             help=f"{level} from so many zombies on")
         parser.add_argument(f"--{level}-time", metavar="DURATION", type=positive(parse_duration, "such as 30m or 6h"),
                             help=f"{level} when a limit on PIDs is so near, or nearer")

@@ -8,8 +8,22 @@ UNITS = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 
 YEAR = 365 * UNITS["d"]
 
-NUMBER = r"(\d+(?:\.\d+)?)"
+NUMBER = r"([0-9]+(?:\.[0-9]+)?)"
 PATTERN = re.compile("".join(f"(?:{NUMBER}{unit})?" for unit in UNITS))
+
+
+def parse_count(text: str) -> int:
+    """A whole number in decimal digits. Raises ValueError."""
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError(text)
+    return int(text)
+
+
+def parse_number(text: str) -> float:
+    """A number such as `90` or `1.5`. Raises ValueError."""
+    if not re.fullmatch(NUMBER, text):
+        raise ValueError(text)
+    return float(text)
 
 
 def parse_duration(text: str) -> float:
