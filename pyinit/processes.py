@@ -19,10 +19,7 @@ def send_to_all(number: int) -> bool:
         except OSError:
             pass  # ESRCH: nobody is there; EPERM: somebody of another user is
         return True
-    try:
-        if posix.readlink("/proc/self") != str(posix.getpid()):
-            return False  # /proc is of another PID namespace: its numbers are other processes here
-    except OSError:
+    if not has_own_proc():
         return False
     for pid in descendants(posix.getpid()):
         try:
@@ -30,6 +27,14 @@ def send_to_all(number: int) -> bool:
         except OSError:
             pass  # it has ended meanwhile, or is of another user
     return True
+
+
+def has_own_proc() -> bool:
+    """Whether /proc shows pyinit's PID namespace: in that of another one its numbers are other processes, proc(5)."""
+    try:
+        return posix.readlink("/proc/self") == str(posix.getpid())
+    except OSError:
+        return False
 
 
 def has_strangers() -> bool:

@@ -8,6 +8,7 @@ from time import monotonic
 
 from .files import read_file
 from .lines import consume_own_signal, write_line
+from .processes import has_own_proc
 from .reaper import WaitReaper, exit_code
 from .signal_names import signal_name
 
@@ -63,7 +64,9 @@ class CountingReaper(WaitReaper):
 
 
 def read_command(pid: int) -> str:
-    """The name of a process, which a zombie keeps, proc(5)."""
+    """The name of a process, which a zombie keeps, proc(5); "?" where /proc does not tell."""
+    if not has_own_proc():  # asked each time, as a /proc may be mounted meanwhile
+        return "?"
     try:
         return read_file(f"/proc/{pid}/comm").decode("utf-8", "backslashreplace").rstrip("\n")
     except OSError:

@@ -8,8 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from support import (CLONES_FIRST, ONE_BY_ONE, TOGETHER, Init, children_of, number_of_clone, python, read_status, run,
-                     scene, shell, wait_until, zombies_of)
+from support import (CLONES_FIRST, NAMESPACE, ONE_BY_ONE, TOGETHER, Init, children_of, number_of_clone, python,
+                     read_status, run, scene, shell, wait_until, zombies_of)
 
 BOTH_REAPERS = True
 
@@ -95,6 +95,16 @@ def test_commands_by_name(mode: str, launcher: str) -> None:
     stats = parse(run_scene(Init(mode, [launcher]), [*scene(NAMED, 0), *names], ["--stats"]))
     assert stats["orphans_by_command"] == {name: 1 for name in NAMES.values()}
     assert stats["orphans_reaped"] == len(NAMES)
+
+
+def test_commands_under_a_foreign_proc(launcher: str, namespaces: bool) -> None:
+    """In a /proc of another PID namespace an orphan's number is somebody else's, kthreadd or systemd."""
+    if not namespaces:
+        pytest.skip("no PID namespaces can be made here")
+    init = Init("pid1", [launcher])
+    init.prefix = lambda: [argument for argument in NAMESPACE if argument != "--mount-proc"]  # type: ignore[assignment]
+    stats = parse(run_scene(init, scene(ONE_BY_ONE, 3), ["--stats"]))
+    assert (stats["orphans_reaped"], stats["orphans_by_command"]) == (3, {"?": 3})
 
 
 def test_the_ten_that_left_most(mode: str, launcher: str) -> None:
