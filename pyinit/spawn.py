@@ -24,28 +24,36 @@ NOT_HERE = (ENOENT, ENOTDIR, ESTALE, ENODEV, ETIMEDOUT)
 
 PATH_MAX = 4096  # <linux/limits.h>
 
-# What CPython may have set LC_CTYPE to, PEP 538.
+# What CPython may have set LC_CTYPE to, PEP 538; and what it removes.
 COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")
+REMOVED = b"__PYVENV_LAUNCHER__="
 
 
 def restore_environment(log: Log) -> None:
-    """Undo the one change that CPython makes to the environment: LC_CTYPE under a C locale, PEP 538, also with -I.
+    """Undo the two changes that CPython makes to the environment, also with -I: it may set LC_CTYPE under a C locale,
+    PEP 538, and from 3.11 on it removes __PYVENV_LAUNCHER__, Modules/getpath.c.
 
     What execve(2) was given stands in /proc/self/environ, proc(5). The C library's block is changed in place, so that
     order, doubles and entries without `=` stay as they were.
     """
-    if posix.environ.get(b"LC_CTYPE") not in COERCED:
-        return
+    coerced = posix.environ.get(b"LC_CTYPE") in COERCED
     try:
-        entries = read_file("/proc/self/environ").split(b"\0")
+        given = read_file("/proc/self/environ")
     except OSError as error:
-        log.tell(WARNING, "environment_unknown", error.strerror)
+        if coerced:
+            log.tell(WARNING, "environment_unknown", error.strerror)
         return
-    for entry in entries:
-        if entry.startswith(b"LC_CTYPE="):
-            posix.putenv(b"LC_CTYPE", entry[9:])
-            return
-    posix.unsetenv(b"LC_CTYPE")
+    if coerced:
+        for entry in given.split(b"\0"):
+            if entry.startswith(b"LC_CTYPE="):
+                posix.putenv(b"LC_CTYPE", entry[9:])
+                break
+        else:
+            posix.unsetenv(b"LC_CTYPE")
+    if REMOVED in given and REMOVED[:-1] not in posix.environ:
+        from .environment import restore_removed
+
+        restore_removed(given.split(b"\0")[:-1], REMOVED[:-1])
 
 
 def spawn(options: Options, entry: EntryState, log: Log, terminal: bool) -> int:

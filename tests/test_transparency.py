@@ -46,6 +46,10 @@ ENVIRONMENTS = {
                          "PYTHONWARNINGS": "error", "PYTHONDONTWRITEBYTECODE": "1"},
     "LD variables": {"LD_BIND_NOW": "1", "MALLOC_ARENA_MAX": "1"},
     "bytes": {b"BYTES": bytes(set(range(1, 256))), b"\xff\xfe": b"\x80", b"EQUALS": b"=a=b="},
+    "Python's launcher": {"A": "1", "__PYVENV_LAUNCHER__": "/no/such", "LANG": "C", "B": "2"},
+    "Python's launcher empty": {"__PYVENV_LAUNCHER__": "", "PYTHONEXECUTABLE": "/no/such", "LANG": "C.UTF-8"},
+    "Python's launcher first": {"__PYVENV_LAUNCHER__": "=x=", "LC_CTYPE": "C", "B": ""},
+    "Python's launcher elsewhere": {"A": "__PYVENV_LAUNCHER__=1", "X__PYVENV_LAUNCHER__": "1"},
     "order": {f"V{number * 7919 % 100}": str(number) for number in range(100)},
     "long": {"LONG": "x" * 130_000},
 }
@@ -57,7 +61,7 @@ def test_environment(init: Init, name: str) -> None:
     assert differs(init, [CAT, "/proc/self/environ", "/dev/null"], env={"Z": "", **ENVIRONMENTS[name]}) is None
 
 
-@pytest.mark.parametrize("name", ["empty", "C", "LC_ALL C", "LC_CTYPE C", "bytes", "UTF-8"])
+@pytest.mark.parametrize("name", ["empty", "C", "LC_ALL C", "LC_CTYPE C", "bytes", "UTF-8", "Python's launcher"])
 def test_environment_through_module(mode: str, name: str) -> None:
     """`python3 -m` reads the PYTHON variables itself; all others pass in the same way."""
     init = Init(mode, [sys.executable, "-m", "pyinit"])
@@ -95,6 +99,25 @@ def test_odd_environment(init: Init, entries: list[bytes]) -> None:
     seen = subprocess.run(argv, preexec_fn=execute(argv, entries), capture_output=True, cwd=ROOT)
     assert bare.stdout == b"".join(entry + b"\0" for entry in entries)
     assert (seen.stdout, seen.returncode, seen.stderr) == (bare.stdout, 0, b"")
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("entries", [
+    [b"A=1", b"__PYVENV_LAUNCHER__=x", b"B=2", b"NO_EQUALS"],
+    [b"A=1", b"__PYVENV_LAUNCHER__=x", b"B=2", b"A=3"],
+    [b"A=1", b"__PYVENV_LAUNCHER__=x", b"B=2", b"B=3", b"LANG=C"],
+    [b"__PYVENV_LAUNCHER__=x", b"=1"],
+    [b"__PYVENV_LAUNCHER__=x", b"__PYVENV_LAUNCHER__=y", b"B=2"],
+], ids=repr)
+def test_removed_variable_in_an_odd_environment(init: Init, entries: list[bytes]) -> None:
+    """It is there, first of its doubles; where the order cannot be kept no entry beside it is touched."""
+    argv = init.argv([CAT, "/proc/self/environ"])
+    seen = subprocess.run(argv, preexec_fn=execute(argv, entries), capture_output=True, cwd=ROOT)
+    others = [entry for entry in entries if not entry.startswith(b"__PYVENV_LAUNCHER__=")]
+    told = seen.stdout.split(b"\0")[:-1]
+    assert told.count(b"__PYVENV_LAUNCHER__=x") == 1
+    assert [entry for entry in told if not entry.startswith(b"__PYVENV_LAUNCHER__=")] == others
+    assert (seen.returncode, seen.stderr) == (0, b"")
 
 
 EVERY_BYTE = [bytes([byte]) for byte in range(1, 256)]
