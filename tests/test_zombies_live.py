@@ -358,8 +358,8 @@ def test_budget_of_a_user() -> None:
     # A user whom nobody else is.
     user = ["setpriv", "--reuid", "54321", "--clear-groups", "--bounding-set", "-all"]
     with ready(["prlimit", "--nproc=30:30", *user, *leave(6)]):
-        budget, = (budget for budget in report()["budgets"] if budget["budget"] == "nproc")
-        assert (budget["scope"], budget["used"], budget["limit"]) == ("uid 54321", 7, 30)
+        budget, = (budget for budget in report()["budgets"] if budget["scope"] == "uid 54321")
+        assert (budget["budget"], budget["used"], budget["limit"]) == ("nproc", 7, 30)
 
 
 def test_thresholds() -> None:
