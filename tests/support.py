@@ -9,6 +9,7 @@ import re
 import select
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -84,8 +85,11 @@ except ChildProcessError:
     os.execvp(sys.argv[2], sys.argv[2:])
 """
 
-# The number of clone(2), <asm/unistd.h>.
-CLONE = {"x86_64": "56", "aarch64": "220"}
+# Numbers of system calls, <asm/unistd.h>.
+NUMBERS = {
+    "x86_64": {"clone": 56, "exit": 60, "prctl": 157, "seccomp": 317, "setpgid": 109, "setsid": 112},
+    "aarch64": {"clone": 220, "exit": 93, "prctl": 167, "seccomp": 277, "setpgid": 154, "setsid": 157},
+}
 
 
 class Result(NamedTuple):
@@ -283,6 +287,12 @@ def waits_for_signals(pid: int) -> bool:
         return False
 
 
+def stop(pid: int) -> None:
+    """Keep a process from running, until SIGCONT."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: read_stat(pid)[0] == "T", "it to stop")
+
+
 def process_ids() -> Iterable[int]:
     """Every process that /proc shows."""
     return (int(name) for name in os.listdir("/proc") if name.isdigit())
@@ -387,6 +397,65 @@ def refuse_call(number: int, error: int) -> None:
         raise OSError(ctypes.get_errno(), "seccomp")
 
 
+class HeldCall:
+    """Holds each process that is about to make a system call until the test lets it go on, seccomp_unotify(2).
+
+    Pass `install` as preexec_fn: the filter is for the program and all that it starts. Use it in a `with` around that
+    of the program.
+    """
+
+    def __init__(self, call: str, arguments: dict[int, int]) -> None:
+        """Only calls whose arguments of these positions have these values are held."""
+        self.call = number_of(call)
+        self.seccomp = number_of("seccomp")
+        self.arguments = arguments
+        self.here, self.there = socket.socketpair()
+        self.listener = -1
+        self.held = 0
+
+    def __enter__(self) -> HeldCall:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.here.close()
+        self.there.close()
+        if self.listener >= 0:
+            os.close(self.listener)
+
+    def install(self) -> None:
+        """In the child: install the filter, and hand its listener to the test."""
+        tests = [(0, self.call), *((16 + 8 * position, value) for position, value in self.arguments.items())]
+        instructions = []
+        for left, (offset, value) in zip(range(len(tests), 0, -1), tests):
+            instructions += [(0x20, 0, 0, offset), (0x15, 0, 2 * left - 1, value)]  # load; on if it is that, or allow
+        instructions += [(0x06, 0, 0, 0x7FC00000), (0x06, 0, 0, 0x7FFF0000)]  # SECCOMP_RET_USER_NOTIF, _ALLOW
+        buffer = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *each) for each in instructions))
+        program = struct.pack("HxxxxxxP", len(instructions), ctypes.addressof(buffer))
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
+        listener = libc.syscall(self.seccomp, 1, 8, program)  # SET_MODE_FILTER, FILTER_FLAG_NEW_LISTENER
+        if listener < 0:
+            raise OSError(ctypes.get_errno(), "seccomp")
+        socket.send_fds(self.there, [b"x"], [listener])
+        os.close(listener)
+
+    def wait(self) -> int:
+        """Wait for a process to make the call; return its PID."""
+        if self.listener < 0:
+            self.here.settimeout(DEADLINE)
+            self.listener, = socket.recv_fds(self.here, 1, 1)[1]
+        assert select.select([self.listener], [], [], DEADLINE)[0], "no process has made the call"
+        notification = bytearray(80)  # struct seccomp_notif
+        fcntl.ioctl(self.listener, 0xC0502100, notification)  # SECCOMP_IOCTL_NOTIF_RECV
+        self.held, pid = struct.unpack_from("QI", notification)
+        return pid
+
+    def release(self) -> None:
+        """Let the process go on with the call."""
+        answer = bytearray(struct.pack("QqiI", self.held, 0, 0, 1))  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
+        fcntl.ioctl(self.listener, 0xC0182101, answer)  # SECCOMP_IOCTL_NOTIF_SEND
+
+
 def start_pause(argv: list[str], mode: str = "", **popen) -> Running:
     """Start a pause and wait until it waits."""
     running = Running(argv, mode, **popen)
@@ -398,11 +467,11 @@ def start_pause(argv: list[str], mode: str = "", **popen) -> Running:
     return running
 
 
-def number_of_clone() -> str:
-    """The number of clone(2) on this machine; skips the test where that is not known."""
-    if os.uname().machine not in CLONE:
-        pytest.skip(f"the number of clone(2) on {os.uname().machine} is not known here")
-    return CLONE[os.uname().machine]
+def number_of(call: str) -> int:
+    """The number of a system call on this machine; skips the test where that is not known."""
+    if os.uname().machine not in NUMBERS:
+        pytest.skip(f"the number of {call}(2) on {os.uname().machine} is not known here")
+    return NUMBERS[os.uname().machine][call]
 
 
 def kernel_can_reap() -> bool:
@@ -464,8 +533,10 @@ def scene(body: str, count: int) -> list[str]:
     return python(SCENE.replace("{body}", body.strip().replace("\n", "\n    ")), str(count))
 
 
-# Exiting one by one, and all in the instant in which the main child closes its end of a pipe.
+# Exiting one by one; so, but not before a byte comes; all in the instant in which the main child closes its end of a
+# pipe.
 ONE_BY_ONE = "for _ in range(count): orphan()"
+ON_DEMAND = f"os.write(1, b'ready\\n')\nos.read(0, 1)\n{ONE_BY_ONE}"
 TOGETHER = "for _ in range(count): orphan(lambda: (os.close(go), os.read(start, 1)))"
 
 
@@ -482,6 +553,18 @@ def reap_all(init: Init, command: list[str], count: int) -> None:
         result = running.finish()
         assert (result.code, result.err.count(b"reaped zombie process with PID")) == (57, count if loop else 0)
         assert loop or result.err == b""
+
+
+def end_with_orphans(running: Running, pid: int, count: int) -> None:
+    """Have a main child, which waits to make orphans, make them and end, all of it while pyinit is kept from running:
+    to pyinit these are zombies of one moment, and the main child, its oldest child, is the first of them.
+    """
+    stop(pid)
+    running.write(b"\n")
+    running.expect("done")
+    running.write(b"\n")
+    wait_until(lambda: len(zombies_of(pid)) == 1 + count, "all to have ended")
+    os.kill(pid, signal.SIGCONT)
 
 
 def leave_all(stand_in: Init, command: list[str], count: int) -> None:

@@ -12,7 +12,9 @@ import subprocess
 import time
 
 import pytest
-from support import DEADLINE, Init, children_of, is_blocked, python, shell
+from support import (DEADLINE, HeldCall, Init, Running, children_of, is_blocked, python, read_stat, read_status, shell,
+                     wait_until)
+from test_signals import LISTENER
 
 BOTH_REAPERS = True
 TRIES = int(os.environ.get("PYINIT_EARLY_SIGNALS", "120"))
@@ -89,6 +91,62 @@ def test_several_early_signals_all_arrive(init: Init) -> None:
                 send_at(pid, number, moments.uniform(0, WINDOW / 3))
             running.expect("all")
             assert running.finish().code == 0
+
+
+# Has a signal pending that it blocks, and executes its argv.
+PENDING_FIRST = """
+import os, signal, sys
+number = int(sys.argv[1])
+signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+os.kill(os.getpid(), number)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP])
+def test_signal_pending_before_exec(init: Init, number: int) -> None:
+    """execve(2) keeps it, and it is the main child's: those that pyinit ignores for itself are not thrown away."""
+    with init.start(python(LISTENER), inside=python(PENDING_FIRST, str(number))) as running:
+        running.expect("ready")
+        running.send(signal.SIGRTMAX)  # would be forwarded after it: the lower number comes first
+        running.expect(str(number))
+        running.expect("64")
+
+
+def pending(pid: int) -> int:
+    """The signals that are pending for a process, proc(5), bit N - 1 for signal N."""
+    return int(read_status(pid)["ShdPnd"], 16)
+
+
+def wait_for_forwarding(pid: int) -> None:
+    """Wait until pyinit has taken all signals and sleeps in its loop again."""
+    wait_until(lambda: not pending(pid) and read_stat(pid)[0] == "S", "the signal to be forwarded")
+
+
+def test_main_child_has_its_group_before_it_has_run(init: Init) -> None:
+    """Both sides set it, setpgid(2): the main child, which is held here before it does, finds it set."""
+    with HeldCall("setpgid", {0: 0}) as held, init.start(
+            python(LISTENER), ["-g"], inside=["env", "--block-signal=USR1"], preexec_fn=held.install) as running:
+        child = held.wait()
+        running.send(signal.SIGUSR1)
+        wait_for_forwarding(running.pid)
+        assert (pending(child), read_stat(child)[2]) == (1 << signal.SIGUSR1 - 1, str(child))
+        held.release()
+        running.expect("ready")
+        running.expect("10")
+
+
+def test_signal_before_the_session_is_made(init: Init) -> None:
+    """A main child that leads a session makes its group itself; a signal that comes before goes to it alone."""
+    argv = [*init.prefix(), *init.program, "--as", "dumb-init", *shell("echo ran; exit 7")]
+    environment = {**os.environ, "PYINIT_REAP": init.reaper}
+    # setsid(2) has no argument that a filter could look at.
+    with HeldCall("setsid", {}) as held, Running(argv, init.mode, preexec_fn=held.install, env=environment) as running:
+        child = held.wait()
+        running.send(signal.SIGTERM)
+        wait_for_forwarding(running.pid)
+        held.release()
+        assert running.finish() == (143, b"", b"")
 
 
 def test_child_that_ends_at_once(any_init: Init) -> None:

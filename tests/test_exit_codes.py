@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,15 @@ def test_search_in_the_current_folder(init: Init, tmp_path: Path) -> None:
     """An empty entry of PATH is the current folder, execvp(3)."""
     make_file(tmp_path / "tool", b"#!/bin/sh\nexit 34\n")
     assert init.run(["tool"], env={"PATH": "/nowhere::/bin"}, cwd=tmp_path).code == 34
+
+
+@pytest.mark.parametrize("length", [4090, 4091, 4094, 4095, 4096, 4097, 10_000])
+def test_search_past_a_folder_whose_path_is_too_long(init: Init, length: int) -> None:
+    """As execvp(3) does: from PATH_MAX on it is passed over, and shorter ends the search with the command's name."""
+    path = {"PATH": "/." * (length // 2) + "/" * (length % 2) + ":/usr/bin:/bin"}
+    bare = subprocess.run(["/usr/bin/env", "true"], env=path, stderr=subprocess.DEVNULL)
+    assert bare.returncode == (126 if 4091 <= length < 4096 else 0)
+    assert init.run(["true"], env=path).code == bare.returncode
 
 
 def test_search_without_path(any_init: Init) -> None:

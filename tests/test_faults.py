@@ -6,7 +6,6 @@ import errno
 import fcntl
 import functools
 import os
-import platform
 import resource
 import shutil
 import signal
@@ -18,8 +17,21 @@ from pathlib import Path
 from typing import Optional
 
 import pytest
-from support import (PYTHON, ROOT, Init, Running, children_of, observe_for, python, refuse_call, run, shell, wait_until,
-                     zombies_of)
+from support import (
+    PYTHON,
+    ROOT,
+    Init,
+    Running,
+    children_of,
+    number_of,
+    observe_for,
+    python,
+    refuse_call,
+    run,
+    shell,
+    wait_until,
+    zombies_of,
+)
 
 NOBODY = 65535
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"]
@@ -433,20 +445,31 @@ def test_main_child_of_another_user(init: Init, needs_root: None) -> None:
         assert all(line.startswith(b"pyinit: warning: cannot forward SIG") for line in result.err.splitlines())
 
 
-# The number of prctl(2).
-PRCTL = {"x86_64": 157, "aarch64": 167}
-
-
-def refuse_prctl() -> None:
-    """As a sandbox does."""
-    refuse_call(PRCTL[platform.machine()], errno.EPERM)
-
-
-@pytest.mark.skipif(platform.machine() not in PRCTL, reason="the number of prctl(2) on this machine is not known here")
 def test_prctl_refused(launcher: str) -> None:
-    result = run([launcher, "-s", "-p", "TERM", "--", "sh", "-c", "exit 12"], preexec_fn=refuse_prctl)
+    number = number_of("prctl")
+    result = run([launcher, "-s", "-p", "TERM", "--", "sh", "-c", "exit 12"],
+                 preexec_fn=lambda: refuse_call(number, errno.EPERM))
     assert (result.code, result.out) == (12, b"")
     lines = result.err.decode().splitlines()
     assert [line for line in lines if "subreaper: prctl(2) was refused" in line] != []
     assert [line for line in lines if "parent-death signal: prctl(2) was refused" in line] != []
     assert all(line.startswith("pyinit: warning: ") for line in lines)
+
+
+# Those that can let a moment pass, whatever the version of Python does it by.
+SLEEPS = ("nanosleep", "clock_nanosleep", "select", "pselect6", "poll", "ppoll")
+
+
+def test_wait_that_keeps_failing(launcher: str, tmp_path: Path) -> None:
+    """pyinit goes on by looking for ended children, and rests between two tries: it must not eat the processor."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    log = tmp_path / "calls"
+    tracer = ["strace", "-qq", "-o", str(log), f"--trace=rt_sigtimedwait,{','.join('?' + call for call in SLEEPS)}",
+              "--inject=rt_sigtimedwait:error=EPERM"]
+    with Init("subreaper", [launcher]).start(shell("read line; exit 7"), inside=tracer) as running:
+        wait_until(lambda: log.exists() and log.read_text().count("(INJECTED)") >= 10, "ten tries")
+        assert running.finish().code == 7
+    calls = [line.partition("(")[0] for line in log.read_text().splitlines() if "(" in line]
+    waits = [position for position, call in enumerate(calls) if call == "rt_sigtimedwait"]
+    assert all(set(calls[one + 1:other]) & set(SLEEPS) for one, other in zip(waits, waits[1:])), calls[:30]

@@ -14,9 +14,28 @@ import time
 from pathlib import Path
 
 import pytest
-from support import (DEADLINE, NAMESPACE, ONE_BY_ONE, ZOMBIES_FIRST, Init, Running, Terminal, children_of,
-                     kernel_can_reap, python, read_stat, read_status, refuse_call, run, scene, shell, wait_until,
-                     zombies_of)
+from support import (
+    DEADLINE,
+    NAMESPACE,
+    ON_DEMAND,
+    ONE_BY_ONE,
+    ZOMBIES_FIRST,
+    Init,
+    Running,
+    Terminal,
+    children_of,
+    kernel_can_reap,
+    python,
+    read_stat,
+    read_status,
+    refuse_call,
+    run,
+    scene,
+    shell,
+    stop,
+    wait_until,
+    zombies_of,
+)
 from test_idle import wakeups
 from test_pause import ORPHANS, enter
 
@@ -24,7 +43,6 @@ BOTH_REAPERS = True
 
 FALLS_BACK = b"pyinit: warning: --reap kernel is not possible here ("
 WAIT = "import os\nos.write(1, b'ready\\n')\nos.read(0, 1)\nos._exit(57)"
-ON_DEMAND = f"os.write(1, b'ready\\n')\nos.read(0, 1)\n{ONE_BY_ONE}"
 # Has its parent for a tracer, ptrace(2), and executes a program, upon which the kernel stops it.
 TRACED = """
 import ctypes, os
@@ -50,12 +68,6 @@ needs_kernel = pytest.mark.skipif(not kernel_can_reap(), reason="Linux is older 
 def ignores_sigchld(pid: int) -> bool:
     """Whether a process leaves its children to the kernel, wait(2) NOTES."""
     return bool(int(read_status(pid).get("SigIgn", "0"), 16) >> (signal.SIGCHLD - 1) & 1)
-
-
-def stop(pid: int) -> None:
-    """Keep a process from running."""
-    os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: read_stat(pid)[0] == "T", "it to stop")
 
 
 # No zombie and no wakeup

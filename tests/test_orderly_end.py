@@ -26,6 +26,7 @@ LONG = "1000"
 #   daemon     is polite, in a session of its own, with a parent that has exited
 #   stopped    is polite, and stops itself first
 #   last       is polite, and ends only when the pipe that is fd 3 is closed by whoever runs the test
+#   a) S 1 (b  is stubborn; a process may have any name, and /proc/PID/stat has it as it is
 #   forker     leaves an orphan after another, and ignores SIGTERM
 # The main child is deaf if the first argument is that: it blocks every signal, says each but SIGCONT as `main N`, and
 # ends upon SIGUSR1 with exit code 41.
@@ -54,6 +55,8 @@ def helper(name):
                     os._exit(0)
                 os._exit(0)
             os.waitpid(child, 0)
+    with open("/proc/self/comm", "w") as file:
+        file.write(name)
     if name == "stopped":
         os.kill(os.getpid(), signal.SIGSTOP)
     while True:
@@ -406,6 +409,16 @@ def test_whom_a_signal_goes_to(init: Init, whom: str, heard: list[str]) -> None:
         assert read_lines(running, len(heard)) == heard
         os.kill(running.main_child, signal.SIGUSR1)
         assert running.finish() == (41, b"main 10\n", b"")
+
+
+@pytest.mark.parametrize("name", ["a) S 1 (b", "a) Z (b", "a ) (", ")", "("])
+def test_name_that_looks_like_the_rest_of_a_line(init: Init, name: str) -> None:
+    """Who gets what is sent to all is read from /proc/PID/stat, where the name of a process may be anything."""
+    with start(init, ["--signal-to", "all"], name, kind="deaf") as running:
+        running.send(signal.SIGUSR2)
+        assert read_lines(running, 2) == sorted([f"{name} 12", "main 12"])
+        running.send(signal.SIGUSR1)
+        assert code_of(running) == 41
 
 
 # --rewrite

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import lean_command
 from support import (CLONES, CLONES_FIRST, DEADLINE, FORWARDED, NAMESPACE, PYTHON, STAND_IN, ZOMBIES_FIRST, Running,
-                     children_of, number_of_clone, python, run, shell, start_pause, wait_until, waits_for_signals,
+                     children_of, number_of, python, run, shell, start_pause, wait_until, waits_for_signals,
                      zombies_of)
 
 from pyinit import __version__
@@ -178,7 +178,7 @@ os.write(1, b"done\\n")
 
 def test_clones_had_before_exec(pause: list[str], first: list[str]) -> None:
     """For the zombies no SIGCHLD will come; for the others one does, as their parent has executed."""
-    with start_pause([*first, *python(CLONES_FIRST, number_of_clone(), *pause)], "pid1") as running:
+    with start_pause([*first, *python(CLONES_FIRST, str(number_of("clone")), *pause)], "pid1") as running:
         wait_until(lambda: not children_of(running.pid), "the zombies to be reaped")
         running.send(signal.SIGTERM)
         assert running.finish().code == 0
@@ -187,7 +187,7 @@ def test_clones_had_before_exec(pause: list[str], first: list[str]) -> None:
 def test_clones_left_by_others(pause: list[str], first: list[str]) -> None:
     """Adopted, their end raises SIGCHLD: the kernel sees to that."""
     with start_pause([*first, *pause], "pid1") as running:
-        with enter(running.pid, python(CLONES_LEFT, number_of_clone())) as other:
+        with enter(running.pid, python(CLONES_LEFT, str(number_of("clone")))) as other:
             assert other.stdout.read() == b"done\n"
         wait_until(lambda: not children_of(running.pid), "all orphans to be reaped")
         running.send(signal.SIGTERM)

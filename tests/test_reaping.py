@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
 import signal
 
 import pytest
-from support import (ONE_BY_ONE, STAND_IN, TOGETHER, ZOMBIES_FIRST, Init, children_of, leave_all, python, read_stat,
-                     reap_all, run, scene, shell, wait_until, zombies_of)
+from support import (CLONES_FIRST, ON_DEMAND, ONE_BY_ONE, STAND_IN, TOGETHER, ZOMBIES_FIRST, Init, Running, children_of,
+                     end_with_orphans, leave_all, number_of, python, read_stat, reap_all, run, scene, shell,
+                     wait_until, zombies_of)
 
 BOTH_REAPERS = True
 # Each way in which orphans come to be: what the main child does, and how many orphans that leaves.
@@ -65,8 +65,20 @@ while True:
         os._exit(57)
     orphan(lambda: None)
 """
-# The number of exit(2), which ends one thread, <asm/unistd.h>.
-EXIT = {"x86_64": "60", "aarch64": "93"}
+# Adopts orphans, executes its argv as its child, and says with what exit code that ended and how many zombies it left.
+HEIR = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER
+child = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+left = 0
+try:
+    while os.waitpid(-1, os.WNOHANG)[0]:
+        left += 1
+except ChildProcessError:
+    pass
+os.write(1, b"code %d left %d\\n" % (code, left))
+"""
 
 
 @pytest.mark.core
@@ -88,9 +100,8 @@ def test_orphans_are_reaped_through_both_ways_in(any_init: Init) -> None:
 
 def start_leader_first(init: Init, gate: int):
     """Start the scene of a process whose first thread ends before the second."""
-    if platform.machine() not in EXIT:
-        pytest.skip(f"the number of exit(2) on {platform.machine()} is not known to this test")
-    return init.start(python(LEADER_FIRST, str(gate), EXIT[platform.machine()]), pass_fds=(gate,))
+    # exit(2) ends one thread.
+    return init.start(python(LEADER_FIRST, str(gate), str(number_of("exit"))), pass_fds=(gate,))
 
 
 def test_first_thread_gone_first(init: Init) -> None:
@@ -174,6 +185,40 @@ def test_children_had_before_exec(init: Init) -> None:
             wait_until(lambda: len(children_of(pid)) == 1 + left, "just those that are expected")
             assert len(zombies_of(pid)) == left
             assert running.finish().code == 0
+
+
+def test_clones_had_before_exec(init: Init) -> None:
+    """Children whose exit signal is not SIGCHLD: wait(2) passes over those that ended before, but for __WALL."""
+    with init.start(shell("echo ready; read line"), inside=python(CLONES_FIRST, str(number_of("clone")))) as running:
+        running.expect("ready")
+        wait_until(lambda: len(children_of(running.pid)) == 1, "the zombies to be reaped")
+
+
+def test_orphans_that_ended_with_the_main_child(mode: str, launcher: str) -> None:
+    """Each is reaped before pyinit ends."""
+    with Init(mode, [launcher]).start(scene(ON_DEMAND, 70), ["-w"]) as running:
+        running.expect("ready")
+        end_with_orphans(running, running.pid, 70)
+        result = running.finish()
+        assert (result.code, result.err.count(b"reaped zombie process with PID")) == (57, 70)
+
+
+def test_no_zombie_is_left_to_the_next_reaper(launcher: str) -> None:
+    """As a subreaper, pyinit would hand on to the next one what it has not reaped when it ends."""
+    argv = Init("subreaper", [launcher]).argv(scene(ON_DEMAND, 70))
+    with Running(python(HEIR, *argv)) as running:
+        running.expect("ready")
+        end_with_orphans(running, running.main_child, 70)
+        running.expect("code 57 left 0")
+
+
+def test_zombies_are_left_to_the_next_reaper_by_what_does_not_reap() -> None:
+    """The test above can fail."""
+    argv = Init("subreaper", python(STAND_IN)).argv(scene(ON_DEMAND, 70))
+    with Running(python(HEIR, *argv)) as running:
+        running.expect("ready")
+        end_with_orphans(running, running.main_child, 70)
+        running.expect("code 57 left 70")
 
 
 def test_a_live_parent_keeps_its_zombie(init: Init) -> None:

@@ -6,8 +6,20 @@ import os
 import signal
 
 import pytest
-from support import (DEADLINE, FORWARDED, PYTHON, Init, Running, children_of, python, read_stat, run, shell,
-                     wait_until)
+from support import (
+    DEADLINE,
+    FORWARDED,
+    PYTHON,
+    HeldCall,
+    Init,
+    Running,
+    children_of,
+    python,
+    read_stat,
+    run,
+    shell,
+    wait_until,
+)
 
 BOTH_REAPERS = True
 # Says each signal that arrives, by sigwait(3) so that none can be lost between two. Runs until SIGTERM has come twice.
@@ -41,6 +53,16 @@ while number != signal.SIGTERM:
 if name == b"main":
     os.wait()
 """
+# Joins the process group of a child, upon which its own is empty, and does as LISTENER.
+LEAVES_GROUP = """
+import os
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    os._exit(0)
+os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+os.setpgid(0, child)
+""" + LISTENER
 
 
 @pytest.mark.core
@@ -112,6 +134,16 @@ def test_group_gets_signals_only_when_asked(any_init: Init, options: list[str]) 
             assert running.finish() == (0, b"", b"")
 
 
+def test_main_child_that_has_left_its_group(init: Init) -> None:
+    """Nobody is left in it: the main child gets the signal all the same."""
+    with init.start(python(LEAVES_GROUP), ["-g"]) as running:
+        running.expect("ready")
+        for _ in range(2):
+            running.send(signal.SIGTERM)
+            running.expect("15")
+        assert running.finish() == (0, b"", b"")
+
+
 def test_group_signal_by_environment(init: Init) -> None:
     for name in ("TINI_KILL_PROCESS_GROUP", "PYINIT_KILL_PROCESS_GROUP"):
         with init.start(python(GROUP), env={name: ""}) as running:
@@ -179,6 +211,23 @@ def test_parent_death_signal(init: Init, option: list[str]) -> None:
         running.expect("ready")
         running.process.kill()
         running.expect("10")
+
+
+def test_parent_that_dies_before_it_is_watched(launcher: str) -> None:
+    """prctl(2) looks at no parent that is gone already. A PID 1 cannot tell: its parent is of an outer namespace."""
+    init = Init("subreaper", [launcher])
+    argv = init.argv(python(LISTENER), ["-p", "USR1"], ["env", "--block-signal=USR1"])
+    with HeldCall("prctl", {0: 1, 1: signal.SIGUSR1}) as held, Running(  # PR_SET_PDEATHSIG
+            shell('"$@" & wait', *argv), preexec_fn=held.install) as running:
+        pid = held.wait()
+        parent = read_stat(pid)[1]
+        running.process.kill()
+        wait_until(lambda: read_stat(pid)[1] != parent, "pyinit to have another parent")
+        held.release()
+        running.expect("ready")
+        os.kill(pid, signal.SIGRTMAX)  # would be forwarded after it: the lower number comes first
+        running.expect("10")
+        running.expect("64")
 
 
 def test_no_parent_death_signal_unasked(launcher: str) -> None:

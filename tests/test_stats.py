@@ -8,8 +8,25 @@ import signal
 from pathlib import Path
 
 import pytest
-from support import (CLONES_FIRST, NAMESPACE, ONE_BY_ONE, TOGETHER, Init, children_of, number_of_clone, python,
-                     read_status, run, scene, shell, wait_until, zombies_of)
+from support import (
+    CLONES_FIRST,
+    NAMESPACE,
+    ON_DEMAND,
+    ONE_BY_ONE,
+    TOGETHER,
+    Init,
+    children_of,
+    end_with_orphans,
+    number_of,
+    python,
+    read_status,
+    run,
+    scene,
+    shell,
+    stop,
+    wait_until,
+    zombies_of,
+)
 
 BOTH_REAPERS = True
 
@@ -69,11 +86,10 @@ def test_a_storm_of_known_size(init: Init) -> None:
 
 def test_zombies_in_one_drain(mode: str, launcher: str) -> None:
     """All that has ended while pyinit was kept from running is one drain."""
-    with Init(mode, [launcher]).start(scene(f"os.write(1, b'ready\\n')\nos.read(0, 1)\n{ONE_BY_ONE}", 70),
-                                      ["--stats"]) as running:
+    with Init(mode, [launcher]).start(scene(ON_DEMAND, 70), ["--stats"]) as running:
         running.expect("ready")
         pid = running.pid
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         running.write(b"\n")
         running.expect("done")
         wait_until(lambda: len(zombies_of(pid)) == 70, "the zombies")
@@ -82,6 +98,14 @@ def test_zombies_in_one_drain(mode: str, launcher: str) -> None:
         stats = parse(running.finish().err)
         assert (stats["orphans_reaped"], stats["most_zombies_in_one_drain"]) == (70, 70)
         assert stats["signals_forwarded"] == {"SIGCONT": 1}
+
+
+def test_what_ended_with_the_main_child_is_counted(mode: str, launcher: str) -> None:
+    with Init(mode, [launcher]).start(scene(ON_DEMAND, 70), ["--stats"]) as running:
+        running.expect("ready")
+        end_with_orphans(running, running.pid, 70)
+        result = running.finish()
+        assert (result.code, parse(result.err)["orphans_reaped"]) == (57, 70)
 
 
 NAMES = {b"two words": "two words", b'a "quote"': 'a "quote"', b"back\\slash": "back\\slash", b"a) S 1 (b": "a) S 1 (b",
@@ -189,12 +213,11 @@ def test_when_a_signal_asks_only(init: Init) -> None:
         parse(result.err)
 
 
-@pytest.mark.parametrize("options", [[], ["--stats"]])
-def test_clones_had_before_exec(mode: str, launcher: str, options: list[str]) -> None:
-    """The loop and the one that counts pass nobody over."""
+def test_clones_had_before_exec(mode: str, launcher: str) -> None:
+    """The loop that counts passes nobody over."""
     one = Init(mode, [launcher])
-    with one.start(shell("echo ready; read line"), options,
-                   inside=python(CLONES_FIRST, number_of_clone())) as running:
+    with one.start(shell("echo ready; read line"), ["--stats"],
+                   inside=python(CLONES_FIRST, str(number_of("clone")))) as running:
         running.expect("ready")
         wait_until(lambda: len(children_of(running.pid)) == 1, "the zombies to be reaped")
 

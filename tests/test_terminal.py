@@ -45,6 +45,38 @@ if child == 0:
 os.waitpid(child, 0)
 os.write(1, b"given back %s\\n" % str(os.tcgetpgrp(0) == child).encode())
 """
+# Runs its argv in the foreground, takes that itself when a byte comes from descriptor 8, lets descriptor 9 end, and says
+# whether it still has it when that program has ended.
+TAKES_FOREGROUND = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+read, write = os.pipe()
+said, say = os.pipe()
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTTOU})
+    os.dup2(read, 9)
+    os.dup2(say, 8)
+    os.execv(sys.argv[1], sys.argv[1:])
+os.read(said, 1)
+os.tcsetpgrp(0, os.getpgrp())
+os.close(write)
+os.waitpid(child, 0)
+os.write(1, b"still mine %s\\n" % str(os.tcgetpgrp(0) == os.getpgrp()).encode())
+"""
+# Gives the foreground to a job that ends at once, and ends as well: the foreground is a group in which nobody is left.
+LEAVES_FOREGROUND = """
+import os, signal
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+job = os.fork()
+if job == 0:
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpid())
+    os._exit(0)
+os.waitpid(job, 0)
+"""
 # Says that it runs, and ends by whatever signal comes first.
 UNTIL_SIGNAL = "import os, signal; os.write(1, b'running\\n'); signal.pause()"
 PLAIN = {"PATH": os.environ["PATH"], "PS1": "next> ", "TERM": "dumb", "HOME": "/"}
@@ -160,6 +192,22 @@ def test_foreground_is_given_back(launcher: str) -> None:
     A PID 1 whose group is of an outer namespace has no number for that group.
     """
     argv = Init("subreaper", [launcher]).argv(shell("exit 3"))
+    with Terminal() as terminal, terminal.start(python(FOREGROUND, *argv)) as running:
+        terminal.read_until(b"given back True\r\n")
+        assert running.process.wait(DEADLINE) == 0
+
+
+def test_foreground_is_not_taken_back_from_another_group(launcher: str) -> None:
+    """A shell that has taken the terminal while the job ran, as after Ctrl-Z, keeps it when the job ends."""
+    argv = Init("subreaper", [launcher]).argv(shell("echo x >&8; read line <&9"))
+    with Terminal() as terminal, terminal.start(python(TAKES_FOREGROUND, *argv)) as running:
+        terminal.read_until(b"still mine True\r\n")
+        assert running.process.wait(DEADLINE) == 0
+
+
+def test_foreground_is_taken_back_from_a_group_that_is_gone(launcher: str) -> None:
+    """A main child that is a shell may end while a job that was killed has the foreground."""
+    argv = Init("subreaper", [launcher]).argv(python(LEAVES_FOREGROUND))
     with Terminal() as terminal, terminal.start(python(FOREGROUND, *argv)) as running:
         terminal.read_until(b"given back True\r\n")
         assert running.process.wait(DEADLINE) == 0
