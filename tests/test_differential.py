@@ -189,6 +189,14 @@ def test_started_with_sigchld_ignored(peer: str, peers: dict[str, str]) -> None:
     assert result.code == 6
 
 
+def test_dumb_init_resets_what_is_ignored(peers: dict[str, str]) -> None:
+    """Its child starts with the default disposition of every signal."""
+    script = 'trap "" HUP INT QUIT USR1 TERM TSTP TTIN; exec "$@"'
+    for program in (real("dumb-init"), peers["dumb-init"]):
+        result = run(["/bin/sh", "-c", script, "sh", program, "--", "grep", "SigIgn", "/proc/self/status"])
+        assert result == (0, b"SigIgn:\t0000000000000000\n", b""), program
+
+
 def test_listen_pid(peers: dict[str, str]) -> None:
     """sd_listen_fds(3): sockets are for the process that LISTEN_PID names: the main child in place of the init."""
     script = 'LISTEN_PID=$$ exec "$@"'
