@@ -27,7 +27,7 @@ from pyinit.zombies.snapshot import (TICKS_PER_SECOND, Actor, Process, Snapshot,
                                      parse_number, parse_process_limit, parse_stat, parse_status, parse_tasks,
                                      parse_zombie_status, read_command, take_snapshot, usable_pids)
 from pyinit.zombies.table import format_report, headline
-from pyinit.zombies.verdicts import VERDICTS, explain
+from pyinit.zombies.verdicts import VERDICTS, explain, name_container
 from pyinit.zombies.words import format_duration, parse_duration, printable
 
 from support import PYTHON, run
@@ -418,6 +418,41 @@ def test_teardown_names_who_keeps_it() -> None:
     assert [each.pid for each in group.responsible] == [22]
 
 
+@pytest.mark.parametrize("state, sigchld, words", [
+    ("S", "default", "it has no handler for SIGCHLD"),
+    ("S", "caught", "it catches SIGCHLD, but does not wait for all"),
+    ("S", "ignored", "it ignores SIGCHLD only since they ended"),
+    ("S", "blocked", "it blocks SIGCHLD"),
+    ("D", "caught", "it is in an uninterruptible sleep (D)"),
+])
+def test_verdict_says_why_the_parent_does_not_wait(state: str, sigchld: str, words: str) -> None:
+    now = snapshot([INIT, APP._replace(state=state), *zombies(10, 11)], status={10: Status(sigchld=sigchld)})
+    group, = make_report(now, None, []).groups
+    assert f"app (10) is alive and does not wait for them; {words}" in explain(group)
+
+
+@pytest.mark.parametrize("parent, words", [
+    (INIT, "init (1) is PID 1 and does not reap them"),
+    (PAUSE, "pause (20) is PID 1 of its PID namespace and does not reap them"),
+])
+def test_verdict_says_whose_init_does_not_reap(parent: Process, words: str) -> None:
+    family = [INIT, PAUSE, *zombies(parent.pid, 21)]
+    now = snapshot(family, status={1: Status(is_init=True), 20: Status(is_init=True)})
+    group, = make_report(now, None, []).groups
+    assert words in explain(group)
+
+
+@pytest.mark.parametrize("container, text", [
+    (Container(), ""),
+    (Container("docker", ID), "docker 0123456789ab"),
+    (Container("containerd", ID, UID), "containerd 0123456789ab pod 8f2c1f0e-55a"),
+    (Container("systemd", "a-service-of-a-long-name.service"), "systemd a-service-of-a-long-name.service"),
+])
+def test_name_of_a_container(container: Container, text: str) -> None:
+    """IDs are cut, as people compare their beginnings; names of services are not."""
+    assert name_container(container) == text
+
+
 def test_every_cause_has_a_verdict() -> None:
     assert VERDICTS.keys() == set(CAUSES)
 
@@ -501,6 +536,13 @@ def test_budget_of_a_user() -> None:
     report = make_report(now, None, [])
     assert (report.budgets[0].share, report.budgets[0].seconds_left) == (1, 0)
     assert "RLIMIT_NPROC of uid 1000 is used up: no process can be started there." in format_report(report, COMMANDS)
+    # It is each parent's own: the lowest is used up first.
+    other = process(30, 1)
+    lower = snapshot([INIT, APP, other, *zombies(10, 11), *zombies(30, 31)], users={1000: 7},
+                     status={11: Status(uid=1000), 31: Status(uid=1000)})
+    for pid, most in ((10, 50), (30, 20)):
+        lower.actors[pid] = lower.actors[pid]._replace(status=Status(uid=1000), process_limit=most)
+    assert [budget[:4] for budget in make_report(lower, None, []).budgets] == [("nproc", "uid 1000", 7, 20)]
     # It does not bind who may exceed it.
     now.actors[10] = now.actors[10]._replace(process_limit=None)
     assert make_report(now, None, []).budgets == ()
