@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from support import (PYTHON, ROOT, Result, Running, Terminal, children_of, is_blocked, python, read_stat, run, shell,
-                     wait_until)
+from support import (PYTHON, ROOT, Result, Running, Terminal, children_of, is_blocked, python, read_stat, read_status,
+                     run, shell, wait_until, waits_for_signals)
 
 PEERS = ("tini", "dumb-init", "catatonit")
 
@@ -210,6 +210,7 @@ def test_left_behind(peers: dict[str, str]) -> None:
     for peer in ("dumb-init", "catatonit"):
         with Running([peers[peer], "--", *shell("pwd; read -r line; readlink /proc/$PPID/cwd")], cwd="/tmp") as running:
             running.expect("/tmp")
+            wait_until(lambda: waits_for_signals(running.pid), "the init to be in its loop")
             running.write(b"go\n")
             running.expect("/")
             assert running.finish().code == 0
@@ -221,6 +222,7 @@ def test_descriptors_are_closed_in_catatonit_alone(peers: dict[str, str]) -> Non
     script = f"echo ready; read -r line; [ -e /proc/$$/fd/{writer} ] && echo $(ls /proc/$PPID/fd)"
     with Running([peers["catatonit"], "--", *shell(script)], pass_fds=[writer]) as running:
         running.expect("ready")
+        wait_until(lambda: waits_for_signals(running.pid), "the init to be in its loop")
         running.write(b"go\n")
         assert running.read_line().split() == ["0", "1", "2"]
         assert running.finish().code == 0
@@ -263,6 +265,49 @@ def test_dumb_init_suspends_itself_with_its_session(name: str, peers: dict[str, 
             wait_until(lambda: read_stat(running.pid)[0] == "S" and read_stat(child)[0] == "S", "both to go on")
             running.write(b"go\n")
             assert running.finish().code == 0
+
+
+# Says what it is hung up by, and ends.
+HUNG_UP = "trap 'echo hung up; exit 5' HUP; echo ready; while :; do sleep 0.05; done"
+# Runs its argv in a process group of its own, without leading the session; says its PID.
+NO_LEADER = """
+import os, sys
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    os.execv(sys.argv[1], sys.argv[1:])
+os.write(1, b"%d started\\n" % child)
+os.write(1, b"code %d\\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def wait_until_idle(pid: int) -> None:
+    """Wait until a process has taken all signals and sleeps."""
+    wait_until(lambda: not int(read_status(pid)["ShdPnd"], 16) and read_stat(pid)[0] == "S", "the init to be idle")
+
+
+def test_dumb_init_takes_its_own_hangup_once(peers: dict[str, str]) -> None:
+    """That which the kernel sends to who gives up the terminal; the next one is somebody's, and forwarded."""
+    for program in (real("dumb-init"), peers["dumb-init"]):
+        with Terminal() as terminal, terminal.start([program, "--", *shell(HUNG_UP)]) as running:
+            terminal.read_until(b"ready\r\n")
+            wait_until_idle(running.pid)
+            running.send(1)
+            terminal.read_until(b"hung up\r\n")
+            assert running.process.wait(30) == 5, program
+
+
+def test_dumb_init_that_does_not_lead_its_session(peers: dict[str, str]) -> None:
+    """The kernel sends it nothing for giving up the terminal, so that the first SIGHUP is forwarded."""
+    for program in (real("dumb-init"), peers["dumb-init"]):
+        with Terminal() as terminal, terminal.start(python(NO_LEADER, program, "--", *shell(HUNG_UP))) as running:
+            pid = int(terminal.read_until(b"started\r\n").split()[-2])
+            terminal.read_until(b"ready\r\n")
+            wait_until_idle(pid)
+            os.kill(pid, 1)
+            terminal.read_until(b"hung up\r\n")
+            terminal.read_until(b"code 5\r\n")
+            assert running.process.wait(30) == 0, program
 
 
 def test_dumb_init_hands_the_terminal_to_the_session(peers: dict[str, str]) -> None:
