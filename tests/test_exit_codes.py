@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import os
 import signal
 import subprocess
 from pathlib import Path
 
 import pytest
-from support import Init, python, shell
+from support import Init, Result, number_of, python, refuse_call, run, shell
 
 BOTH_REAPERS = True
 # Ends itself by a signal, whatever disposition and mask it was started with, and without a core dump.
@@ -115,6 +118,48 @@ def test_search_in_path(init: Init, tmp_path: Path) -> None:
     result = init.run(["tool"], env={"PATH": ":".join(folders[:2])})
     assert (result.code, result.err) == (126, b"pyinit: cannot run 'tool': Permission denied\n")
     assert init.run(["tool"], env={"PATH": folders[0]}).code == 127
+
+
+def test_search_past_a_file(init: Init, tmp_path: Path) -> None:
+    """An element of PATH that is no folder, ENOTDIR, does not end the search."""
+    make_file(tmp_path / "file", b"")
+    assert init.run(["true"], env={"PATH": f"{tmp_path}/file:/usr/bin:/bin"}) == (0, b"", b"")
+
+
+def run_refused(launcher: str, error: int, command: str) -> Result:
+    """Run a command whose every execve(2) fails with this error; pyinit itself is executed by execveat(2)."""
+    argv = [os.fsencode(argument) for argument in Init("subreaper", [launcher]).argv([command])]
+    pointers = (ctypes.c_char_p * (len(argv) + 1))(*argv, None)
+    environment = (ctypes.c_char_p * 2)(b"PATH=/bin:/usr/bin", None)
+    execve, execveat = number_of("execve"), number_of("execveat")
+    libc = ctypes.CDLL(None)
+
+    def execute() -> None:
+        refuse_call(execve, error)
+        libc.syscall(execveat, -100, argv[0], pointers, environment, 0)  # AT_FDCWD
+
+    return run(["/bin/false"], preexec_fn=execute)
+
+
+@pytest.mark.parametrize("error, code", [
+    (errno.EAGAIN, 1), (errno.ENOMEM, 1), (errno.ENFILE, 1), (errno.EMFILE, 1), (errno.E2BIG, 126), (errno.EPERM, 126),
+    (errno.EACCES, 126), (errno.ESTALE, 126), (errno.ENOTDIR, 127)], ids=errno.errorcode.get)
+def test_error_of_execve(launcher: str, error: int, code: int) -> None:
+    """What there is not enough of for now says nothing about the command."""
+    message = f"pyinit: cannot run '/bin/true': {os.strerror(error)}\n"
+    assert run_refused(launcher, error, "/bin/true") == (code, b"", message.encode())
+
+
+NOT_HERE = (errno.ENOENT, errno.ENOTDIR, errno.ESTALE, errno.ENODEV, errno.ETIMEDOUT)
+
+
+@pytest.mark.parametrize("error, code, reason", [
+    *((error, 127, errno.ENOENT) for error in NOT_HERE),
+    (errno.EACCES, 126, errno.EACCES), (errno.EPERM, 126, errno.EPERM), (errno.ENOMEM, 1, errno.ENOMEM)])
+def test_error_of_execve_in_each_folder(launcher: str, error: int, code: int, reason: int) -> None:
+    """execvp(3): what says only that the command is not in a folder of PATH is no reason; others end the search."""
+    message = f"pyinit: cannot run 'true': {os.strerror(reason)}\n"
+    assert run_refused(launcher, error, "true") == (code, b"", message.encode())
 
 
 def test_search_in_the_current_folder(init: Init, tmp_path: Path) -> None:
