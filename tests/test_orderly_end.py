@@ -7,12 +7,21 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from time import monotonic
+from types import SimpleNamespace
+from typing import Optional
 
 import pytest
 from support import (DEADLINE, Init, Running, children_of, observe_for, python, read_stat, read_status, shell,
                      wait_until)
 from test_idle import count_wakeups
 from test_pause import enter
+
+from pyinit import processes
+from pyinit.log import Log
+from pyinit.options import Options
+from pyinit.orderly_end import LOOK_AGAIN, OrderlyEnd
+from pyinit.reaper import WaitReaper
 
 BOTH_REAPERS = True
 
@@ -27,6 +36,7 @@ LONG = "1000"
 #   stopped    is polite, and stops itself first
 #   last       is polite, and ends only when the pipe that is fd 3 is closed by whoever runs the test
 #   a) S 1 (b  is stubborn; a process may have any name, and /proc/PID/stat has it as it is
+#   other      is polite, and becomes another user's
 #   forker     leaves an orphan after another, and ignores SIGTERM
 # The main child is deaf if the first argument is that: it blocks every signal, says each but SIGCONT as `main N`, and
 # ends upon SIGUSR1 with exit code 41.
@@ -57,6 +67,10 @@ def helper(name):
             os.waitpid(child, 0)
     with open("/proc/self/comm", "w") as file:
         file.write(name)
+    if name == "other":
+        os.setgroups([])
+        os.setgid(1234)
+        os.setuid(1234)
     if name == "stopped":
         os.kill(os.getpid(), signal.SIGSTOP)
     while True:
@@ -239,6 +253,29 @@ def test_a_bystander_lives(init: Init) -> None:
             beside.wait()
 
 
+def test_one_who_may_not_be_signalled_does_not_spare_the_rest(init: Init, needs_root: None) -> None:
+    """What is sent to all goes on with the next one, kill(2) EPERM."""
+    inside = ["setpriv", "--bounding-set", "-kill", "--inh-caps", "-kill"]
+    with start(init, ["--signal-to", "all"], "other", "polite", kind="deaf", inside=inside) as running:
+        running.send(signal.SIGUSR2)
+        assert read_lines(running, 2) == ["main 12", "polite 12"]
+        running.send(signal.SIGUSR1)
+        assert code_of(running) == 41
+
+
+def test_a_grace_that_is_longer_than_a_call_can_wait(init: Init) -> None:
+    """poll(2) takes milliseconds in a C int: not four weeks."""
+    with start(init, ["--grace", "10000000"], "stubborn") as running:
+        main = running.main_child
+        end_main(running)
+        running.expect("stubborn 15")
+        wait_for_end_of_main(running, main)
+        wait_until(lambda: read_stat(running.pid)[0] == "S", "pyinit to wait")
+        running.send(signal.SIGTERM)
+        result = running.finish()
+        assert (result.code, result.err) == (40, b"")
+
+
 def test_who_may_not_be_killed_does_not_keep_the_container(init: Init) -> None:
     """Without CAP_KILL a process of another user cannot be killed: past the deadline pyinit ends all the same."""
     if os.geteuid():
@@ -390,6 +427,17 @@ def test_other_ends_are_not_ok(init: Init) -> None:
         assert code_of(running) == 143
 
 
+def test_signal_after_the_end_did_not_stop_it(init: Init) -> None:
+    """The main child has died by another one, whose number is the same."""
+    with start(init, ["--ok-on-stop", "--grace", LONG], "stubborn") as running:
+        main = running.main_child
+        os.kill(main, signal.SIGTERM)
+        running.expect("stubborn 15")
+        wait_for_end_of_main(running, main)
+        running.send(signal.SIGTERM)
+        assert code_of(running) == 143
+
+
 def test_ok_on_stop_with_grace_and_rewriting(init: Init) -> None:
     options = ["--ok-on-stop", "--grace", LONG, "--rewrite", "TERM:INT"]
     with start(init, options, "polite") as running:
@@ -482,3 +530,51 @@ def test_everything_at_once(init: Init) -> None:
         assert code_of(running) == 0
         out = running.finish().out.split(b"\n")
         assert b"polite 15" in out and b"stubborn 15" in out
+
+
+# Without a process
+
+
+def make_end(**options) -> OrderlyEnd:
+    """An orderly end as a command line asks for it."""
+    return OrderlyEnd(Options(**options), Log(0, lambda: None))
+
+
+@pytest.mark.parametrize("left, strangers, least, most", [
+    (None, False, -1, -1), (None, True, LOOK_AGAIN, LOOK_AGAIN), (-5, False, 0, 0), (-5, True, 0, 0),
+    (1000, False, 900, 1000), (1000, True, LOOK_AGAIN, LOOK_AGAIN), (LOOK_AGAIN / 2, True, 0, LOOK_AGAIN / 2)])
+def test_how_long_it_waits(left: Optional[float], strangers: bool, least: float, most: float) -> None:
+    """Seconds up to the deadline, or to the next look for strangers; never a negative number, which would be for ever,
+    because the deadline has just passed.
+    """
+    end = make_end(grace=0)
+    if left is not None:
+        end.shutdown.deadline = monotonic() + left
+    end.strangers = strangers
+    assert least <= end.timeout() <= most
+
+
+@pytest.mark.parametrize("grace, found, leaves", [(0, False, True), (0, True, False), (1000, False, False)])
+def test_it_leaves_when_none_to_be_killed_can_be_found(monkeypatch, grace: float, found: bool, leaves: bool) -> None:
+    """They could be waited for in vain."""
+    monkeypatch.setattr("pyinit.orderly_end.send_to_all", lambda number: found)
+    reaper = WaitReaper()
+    assert make_end(grace=grace).advance(signal.SIGCHLD, 0, reaper) == leaves
+
+
+@pytest.mark.parametrize("itself, found, sent", [
+    ("7", True, [(8, 15), (9, 15)]), ("700", False, []), (None, False, [])])
+def test_proc_of_another_namespace(monkeypatch, itself: Optional[str], found: bool, sent: list) -> None:
+    """Its numbers are other processes: nothing is sent by them, and nothing when there is no /proc."""
+    kills = []
+
+    def readlink(path: str) -> str:
+        assert path == "/proc/self"
+        if itself is None:
+            raise FileNotFoundError
+        return itself
+
+    monkeypatch.setattr(processes, "posix", SimpleNamespace(getpid=lambda: 7, readlink=readlink,
+                                                            kill=lambda *arguments: kills.append(arguments)))
+    monkeypatch.setattr(processes, "descendants", lambda ancestor: [8, 9] if ancestor == 7 else [])
+    assert (processes.send_to_all(15), kills) == (found, sent)
