@@ -456,6 +456,14 @@ def test_prctl_refused(launcher: str) -> None:
     assert all(line.startswith("pyinit: warning: ") for line in lines)
 
 
+def test_main_child_whose_status_is_lost(launcher: str) -> None:
+    """No child is left, wait(2) ECHILD, and the main child was none of those reaped: it never will be."""
+    number = number_of("wait4")
+    result = run([launcher, "-s", "--", *shell("exit 7")], preexec_fn=lambda: refuse_call(number, errno.ECHILD))
+    assert (result.code, result.out, result.err.count(b"\n")) == (1, b"", 1)
+    assert result.err.startswith(b"pyinit: warning: ") and b"status" in result.err
+
+
 # Those that can let a moment pass, whatever the version of Python does it by.
 SLEEPS = ("nanosleep", "clock_nanosleep", "select", "pselect6", "poll", "ppoll")
 

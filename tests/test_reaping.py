@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 
@@ -9,6 +10,8 @@ import pytest
 from support import (CLONES_FIRST, ON_DEMAND, ONE_BY_ONE, STAND_IN, TOGETHER, ZOMBIES_FIRST, Init, Running, children_of,
                      end_with_orphans, leave_all, number_of, python, read_stat, reap_all, run, scene, shell,
                      wait_until, zombies_of)
+
+from pyinit.reaper import WaitReaper
 
 BOTH_REAPERS = True
 # Each way in which orphans come to be: what the main child does, and how many orphans that leaves.
@@ -241,6 +244,46 @@ def test_not_adopting_is_one_warning(launcher: str) -> None:
         assert run([launcher, "--", "true"], env={name: "0"}) == (0, b"", b"")
     for name in ("TINI_SUBREAPER", "PYINIT_SUBREAPER"):
         assert run([launcher, "--", "true"], env={name: ""}) == (0, b"", b"")
+
+
+def test_subreaper_that_executes_pyinit_is_one(launcher: str) -> None:
+    """execve(2) keeps the attribute: there is nothing to warn of."""
+    assert run([launcher, "--", "true"], preexec_fn=lambda: ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)) == (0, b"", b"")
+
+
+# Has its parent for a tracer, ptrace(2), and gets a signal, upon which the kernel stops it.
+TRACED = """
+import ctypes, os, signal
+signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+ctypes.CDLL(None).ptrace(0, 0, 0, 0)  # PTRACE_TRACEME
+os.kill(os.getpid(), signal.SIGUSR1)
+os._exit(7)
+"""
+
+
+def test_signal_of_a_child_that_makes_pyinit_its_tracer(mode: str, launcher: str) -> None:
+    """It is let go on, and gets the signal that had stopped it."""
+    assert Init(mode, [launcher]).run(python(TRACED)) == (128 + signal.SIGUSR1, b"", b"")
+
+
+class Scripted(WaitReaper):
+    """A reaper whose waitpid(2) answers from a list."""
+
+    __slots__ = ("answers",)
+
+    def waitpid(self, pid: int, options: int) -> tuple[int, int]:
+        return self.answers.pop(0)
+
+
+def test_report_that_fails_costs_no_status() -> None:
+    """As by a MemoryError, just when the main child is reaped."""
+    def report(pid: int, status: int, is_main: bool) -> None:
+        raise MemoryError
+
+    reaper = Scripted(report)
+    reaper.watch(11)
+    reaper.answers = [(10, 0), (11, 7 << 8), (12, 0), (0, 0)]
+    assert (reaper.drain(), reaper.answers) == (7 << 8, [])
 
 
 def test_reaped_pid_is_free(init: Init) -> None:

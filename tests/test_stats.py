@@ -177,6 +177,14 @@ def test_unwritable_file(init: Init, path: str, reason: str) -> None:
     assert '"exit_code": 9' in message
 
 
+def test_pipe_that_nobody_reads(init: Init, tmp_path: Path) -> None:
+    """A reader is not waited for: the reaping would wait as well."""
+    os.mkfifo(tmp_path / "pipe")
+    result = init.run(shell("exit 9"), [f"--stats={tmp_path}/pipe"])
+    assert (result.code, result.err.count(b"\n")) == (9, 1)
+    assert result.err.startswith(b"pyinit: warning: cannot write the statistics to ")
+
+
 def test_stderr_cannot_be_written(init: Init) -> None:
     for target in ("2>&-", "2>/dev/full"):
         assert init.run(shell("exit 9"), ["--stats"], inside=shell(f'exec "$@" {target}')).code == 9
