@@ -9,7 +9,7 @@ import signal
 from collections.abc import Sequence
 
 import pytest
-from support import DEADLINE, Init, Running, Terminal, children_of, python, read_stat, shell
+from support import DEADLINE, Init, Running, Terminal, children_of, python, read_stat, shell, wait_until
 
 # Says whether it is in the foreground, then each signal that it gets, and ends at SIGTERM.
 LISTENER = """
@@ -45,8 +45,8 @@ if child == 0:
 os.waitpid(child, 0)
 os.write(1, b"given back %s\\n" % str(os.tcgetpgrp(0) == child).encode())
 """
-# Runs its argv in the foreground, takes that itself when a byte comes from descriptor 8, lets descriptor 9 end, and says
-# whether it still has it when that program has ended.
+# Runs its argv in the foreground, takes that itself when a byte comes by descriptor 8, ends the pipe that is descriptor
+# 9 there, and says whether it still has the foreground when that program has ended.
 TAKES_FOREGROUND = """
 import os, signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
@@ -76,6 +76,25 @@ if job == 0:
     os.tcsetpgrp(0, os.getpid())
     os._exit(0)
 os.waitpid(job, 0)
+"""
+# Runs its argv but for the first in the background; has it continue for each byte of the descriptor argv[1]: like `bg`,
+# then like `fg`.
+CONTINUES = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+job = os.fork()
+if job == 0:
+    os.setpgid(0, 0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTTOU})
+    os.execv(sys.argv[2], sys.argv[2:])
+os.write(1, b"%d started\\n" % job)
+for background in (True, False):
+    os.read(int(sys.argv[1]), 1)
+    if not background:
+        os.tcsetpgrp(0, job)
+    os.kill(-job, signal.SIGCONT)
+os.waitpid(job, 0)
+os.write(1, b"given back %s\\n" % str(os.tcgetpgrp(0) == job).encode())
 """
 # Says that it runs, and ends by whatever signal comes first.
 UNTIL_SIGNAL = "import os, signal; os.write(1, b'running\\n'); signal.pause()"
@@ -175,6 +194,37 @@ def test_job_control_needs_the_foreground(launcher: str) -> None:
         assert b"job control" in terminal.read_until(b"next> ")
 
 
+# Has another process of its group read the terminal; executes the rest of its argv when a byte comes by descriptor
+# argv[1].
+READ_BY_ANOTHER = """
+import os, sys
+reader = os.fork()
+if reader == 0:
+    os.read(0, 1)
+    os._exit(0)
+os.write(1, b"%d reads\\n" % reader)
+os.read(int(sys.argv[1]), 1)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def test_foreground_is_handed_over_beside_another_reader(init: Init) -> None:
+    """Where its group has no number, pyinit learns by a read whose the terminal is, and waits for no other reader."""
+    gate, opener = os.pipe()
+    command = python(READ_BY_ANOTHER, str(gate), *init.argv(python(LISTENER)))
+    with Terminal() as terminal, terminal.start(command, init.mode, pass_fds=(gate,)) as running:
+        reader = int(terminal.read_until(b" reads\r\n").split()[-2])
+        wait_until(lambda: read_stat(reader)[0] == "S", "it to read")
+        os.write(opener, b"x")
+        terminal.read_until(b"foreground True\r\n")
+        other, = set(children_of(running.process.pid)) - {reader}
+        os.kill(last_descendant(other), signal.SIGTERM)
+        terminal.read_until(b"<15>\r\n")
+        assert running.process.wait(DEADLINE) == 0
+    os.close(gate)
+    os.close(opener)
+
+
 def test_foreground_is_not_stolen(any_init: Init) -> None:
     """In the background pyinit leaves the foreground to whoever has it."""
     argv = any_init.argv(python(LISTENER))
@@ -195,6 +245,28 @@ def test_foreground_is_given_back(launcher: str) -> None:
     with Terminal() as terminal, terminal.start(python(FOREGROUND, *argv)) as running:
         terminal.read_until(b"given back True\r\n")
         assert running.process.wait(DEADLINE) == 0
+
+
+def test_foreground_is_handed_over_when_it_comes_later(launcher: str) -> None:
+    """A job that was started in the background gets it by `fg`, and not by `bg`; in the end pyinit takes it back."""
+    argv = Init("subreaper", [launcher]).argv(python(LISTENER))
+    gate, opener = os.pipe()
+    with Terminal() as terminal, terminal.start(
+            python(CONTINUES, str(gate), *argv), pass_fds=(gate,)) as running:
+        job = int(terminal.read_until(b"started\r\n").split()[-2])
+        terminal.read_until(b"foreground False\r\n")
+        main = last_descendant(job)
+        os.write(opener, b"x")
+        terminal.read_until(b"<18>\r\n")
+        assert terminal.foreground() == running.process.pid
+        os.write(opener, b"x")
+        terminal.read_until(b"<18>\r\n")
+        assert terminal.foreground() == main
+        os.kill(main, signal.SIGTERM)
+        terminal.read_until(b"given back True\r\n")
+        assert running.process.wait(DEADLINE) == 0
+    os.close(gate)
+    os.close(opener)
 
 
 def test_foreground_is_not_taken_back_from_another_group(launcher: str) -> None:
