@@ -230,14 +230,16 @@ def test_descriptors_are_closed_in_catatonit_alone(peers: dict[str, str]) -> Non
     os.close(writer)
 
 
-def test_dumb_init_ends_the_rest_of_its_session(peers: dict[str, str]) -> None:
-    """SIGTERM to what the main child leaves behind."""
-    script = "(trap 'echo got TERM; exit' TERM; echo ready; while :; do sleep 0.05; done) & read -r line"
+@pytest.mark.parametrize(("options", "name"), [([], "TERM"), (["-r", "15:10"], "USR1")], ids=["plain", "rewritten"])
+def test_dumb_init_ends_the_rest_of_its_session(options: list[str], name: str, peers: dict[str, str]) -> None:
+    """SIGTERM, or what that is rewritten to, to what the main child leaves behind."""
+    traps = "trap 'echo got TERM; exit' TERM; trap 'echo got USR1; exit' USR1"
+    script = f"({traps}; echo ready; while :; do sleep 0.05; done) & read -r line"
     for program in (real("dumb-init"), peers["dumb-init"]):
-        with Running([program, "--", *shell(script)]) as running:
+        with Running([program, *options, "--", *shell(script)]) as running:
             running.expect("ready")
             running.write(b"go\n")
-            running.expect("got TERM")
+            running.expect(f"got {name}")
             assert running.finish().code == 0
 
 
