@@ -14,30 +14,13 @@ import time
 from pathlib import Path
 
 import pytest
-from support import (
-    DEADLINE,
-    NAMESPACE,
-    ON_DEMAND,
-    ONE_BY_ONE,
-    ZOMBIES_FIRST,
-    Init,
-    Running,
-    Terminal,
-    children_of,
-    kernel_can_reap,
-    python,
-    read_stat,
-    read_status,
-    refuse_call,
-    run,
-    scene,
-    shell,
-    stop,
-    wait_until,
-    zombies_of,
-)
+from support import (DEADLINE, NAMESPACE, ONE_BY_ONE, ON_DEMAND, ZOMBIES_FIRST, HeldCall, Init, Running, Terminal,
+                     children_of, kernel_can_reap, python, read_stat, read_status, refuse_call, run, scene, shell, stop,
+                     wait_until, zombies_of)
 from test_idle import wakeups
 from test_pause import ORPHANS, enter
+
+from pyinit.kernel_reaper import PIDFD_GET_INFO
 
 BOTH_REAPERS = True
 
@@ -236,6 +219,54 @@ def test_reused_pid_is_spared(launcher: str, namespaces: bool, needs_root: None,
         running.expect("137")
         running.write(b"\n")
         running.expect("spared")
+
+
+@needs_kernel
+@pytest.mark.parametrize("options", [[], ["-g"]], ids=["child", "group"])
+def test_pid_reused_while_a_signal_is_sent(launcher: str, namespaces: bool, needs_root: None,
+                                           options: list[str]) -> None:
+    """The main child is gone and its PID is another's, just when pyinit is about to send it a signal."""
+    if not namespaces:
+        pytest.skip("no PID namespaces can be made here")
+    inside = Init("subreaper", [launcher], "kernel").argv(python(TAKE_PID), options)
+    argv = [*NAMESPACE, *shell('"$@"; echo $?; exec sleep 1000', *inside)]
+    with HeldCall("pidfd_send_signal", {1: signal.SIGTERM}) as held, Running(
+            argv, "pid1", preexec_fn=held.install) as running:
+        running.expect("ready")
+        pid = children_of(running.pid)[0]
+        main = children_of(pid)[0]
+        os.kill(pid, signal.SIGTERM)
+        held.wait()
+        os.kill(main, signal.SIGKILL)
+        wait_until(lambda: not read_stat(main), "the main child's PID to be free")
+        running.write(b"\n")
+        running.expect("same")
+        held.release()
+        if options:  # nobody is left in the group: then to the main child alone
+            held.wait()
+            held.release()
+        running.expect("137")
+        running.write(b"\n")
+        running.expect("spared")
+
+
+@needs_kernel
+def test_last_one_ends_while_the_status_is_read(mode: str, launcher: str) -> None:
+    """The kernel reaps it and tells nobody: that none is left is seen all the same, and no grace waited for."""
+    init = Init(mode, [launcher], "kernel")
+    command = shell("sleep 1000 & echo ready; read line; exit 57")
+    with HeldCall("ioctl", {1: PIDFD_GET_INFO}) as held, init.start(command, ["--grace", "1000"],
+                                                                     preexec_fn=held.install) as running:
+        held.wait()  # whether the kernel supports it
+        held.release()
+        running.expect("ready")
+        last, = children_of(running.main_child)
+        running.write(b"\n")
+        held.wait()
+        os.kill(last, signal.SIGKILL)
+        wait_until(lambda: not read_stat(last), "it to be reaped")
+        held.release()
+        assert running.finish().code == 57
 
 
 # Where it is asked for and cannot be
