@@ -322,6 +322,18 @@ def test_waiting_for_all_does_not_wake_up(init: Init) -> None:
         assert code_of(running) == 40
 
 
+def test_waiting_for_a_deadline_does_not_wake_up(init: Init) -> None:
+    """Before it has come."""
+    with start(init, ["--grace", LONG], "stubborn") as running:
+        main = running.main_child
+        end_main(running)
+        running.expect("stubborn 15")
+        wait_for_end_of_main(running, main)
+        assert count_wakeups(running.pid) == 0
+        running.send(signal.SIGTERM)
+        assert code_of(running) == 40
+
+
 def test_waiting_for_all_then_grace(init: Init) -> None:
     """The grace begins with the termination signal."""
     with start(init, ["--wait-all", "--grace", "0.3"], "polite", "stubborn") as running:

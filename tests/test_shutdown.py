@@ -76,6 +76,10 @@ TABLE = {
         (AT_9, KILL_MAIN, RUNNING, NEVER),
         (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 12.0),
         (AT_12, KILL_ALL, KILLING, 14.0)]),
+    "kill-after does not put off the end": ({"kill_after": 9, "grace": 0}, [
+        (MAIN_ENDS_AT_2, TERMINATE_ALL, ENDING, 2.0),
+        (AT_3, KILL_ALL, KILLING, 5.0),
+        (STOP_AT_5, NOTHING, KILLING, 5.0)]),
     "kill-after of 0 kills at once": ({"kill_after": 0}, [
         (STOP_AT_1, NOTHING, RUNNING, 1.0),
         (AT_3, KILL_MAIN, RUNNING, NEVER)]),
