@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -253,6 +254,23 @@ def test_broken_stdio(pause: list[str], first: list[str], shut: str) -> None:
         wait_until(lambda: not children_of(running.pid), "all orphans to be reaped")
         running.send(signal.SIGTERM)
         assert running.finish().code == 0
+
+
+def test_wait_that_fails_once(pause_launcher: str, tmp_path: Path) -> None:
+    """The pod's namespace goes with the pause: it says so, and waits again."""
+    if not shutil.which("strace"):
+        pytest.skip("strace is not installed")
+    tracer = ["strace", "-qq", "-o", str(tmp_path / "calls"), "--trace=rt_sigtimedwait",
+              "--inject=rt_sigtimedwait:error=ENOMEM:when=1"]
+    with Running([*tracer, pause_launcher]) as running:
+        def find() -> list[int]:  # strace(1) itself tries what it can do in children of its own
+            return [pid for pid in children_of(running.pid) if waits_for_signals(pid)]
+
+        wait_until(find, "the pause to wait again")
+        os.kill(*find(), signal.SIGTERM)
+        result = running.finish()
+        assert result.code == 0
+        assert b"pyinit: warning: " in result.err and result.err.endswith(b"Shutting down, got signal: Terminated\n")
 
 
 @pytest.mark.parametrize("pause", ["launcher", *LEAN], indirect=True)
