@@ -240,6 +240,25 @@ def test_main_child_that_makes_pyinit_its_tracer(mode: str, launcher: str) -> No
     assert (result.code, parse(result.err)["main_child"]["exit_code"]) == (7, 7)
 
 
+# An orphan that has been adopted makes that its tracer, and gets a signal, upon which the kernel stops it.
+TRACED_ORPHAN = """
+init = os.getppid()
+def act():
+    import ctypes, signal
+    while os.getppid() != init:
+        pass
+    ctypes.CDLL(None).ptrace(0, 0, 0, 0)
+    os.kill(os.getpid(), signal.SIGURG)
+orphan(act)
+"""
+
+
+def test_traced_orphan_is_counted_once(mode: str, launcher: str) -> None:
+    """When it has ended, and not when it stops."""
+    stats = parse(run_scene(Init(mode, [launcher]), scene(TRACED_ORPHAN, 1), ["--stats"]))
+    assert (stats["orphans_reaped"], sum(stats["orphans_by_command"].values())) == (1, 1)
+
+
 def test_with_grace(init: Init) -> None:
     """What ends in the grace is counted."""
     if init.reaper == "wait":
