@@ -88,9 +88,9 @@ except ChildProcessError:
 # Numbers of system calls, <asm/unistd.h>.
 NUMBERS = {
     "x86_64": {"clone": 56, "execve": 59, "execveat": 322, "exit": 60, "ioctl": 16, "pidfd_send_signal": 424,
-               "prctl": 157, "seccomp": 317, "setpgid": 109, "setsid": 112, "wait4": 61},
+               "prctl": 157, "rt_sigtimedwait": 128, "seccomp": 317, "setpgid": 109, "setsid": 112, "wait4": 61},
     "aarch64": {"clone": 220, "execve": 221, "execveat": 281, "exit": 93, "ioctl": 29, "pidfd_send_signal": 424,
-                "prctl": 167, "seccomp": 277, "setpgid": 154, "setsid": 157, "wait4": 260},
+                "prctl": 167, "rt_sigtimedwait": 137, "seccomp": 277, "setpgid": 154, "setsid": 157, "wait4": 260},
 }
 
 

@@ -17,21 +17,8 @@ from pathlib import Path
 from typing import Optional
 
 import pytest
-from support import (
-    PYTHON,
-    ROOT,
-    Init,
-    Running,
-    children_of,
-    number_of,
-    observe_for,
-    python,
-    refuse_call,
-    run,
-    shell,
-    wait_until,
-    zombies_of,
-)
+from support import (PYTHON, ROOT, Init, Running, children_of, number_of, observe_for, python, refuse_call, run, shell,
+                     wait_until, zombies_of)
 
 NOBODY = 65535
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"]
@@ -88,16 +75,11 @@ def test_worker_needs_a_reaper(stand_in: Init) -> None:
 
 # A sandbox that refuses to wait for signals -------------------------------------------------------------------------
 
-# The number of rt_sigtimedwait(2), <asm/unistd.h>.
-SIGTIMEDWAIT = {"x86_64": 128, "aarch64": 137}
-
-
 @pytest.fixture(params=[errno.EPERM, errno.ENOSYS, errno.EINVAL], ids=errno.errorcode.get)
 def no_waiting(request: pytest.FixtureRequest) -> dict[str, Callable]:
     """What has the kernel refuse it to a process to be started."""
-    if platform.machine() not in SIGTIMEDWAIT:
-        pytest.skip(f"the number of rt_sigtimedwait(2) on {platform.machine()} is not known here")
-    return {"preexec_fn": lambda: refuse_call(SIGTIMEDWAIT[platform.machine()], request.param)}
+    number = number_of("rt_sigtimedwait")
+    return {"preexec_fn": lambda: refuse_call(number, request.param)}
 
 
 def test_init_that_cannot_wait(init: Init, no_waiting: dict[str, Callable]) -> None:

@@ -228,7 +228,7 @@ def session_members(session: int) -> list[int]:
 
 
 def test_hangup_ends_a_stopped_job(shell: Shell, front: str) -> None:
-    """The outer shell is killed and the terminal hangs up: the stopped program gets SIGHUP, and is continued to take it."""
+    """The outer shell is killed and the terminal hangs up: the stopped program gets SIGHUP, and goes on to take it."""
     shell.start_cat(front)
     shell.stop()
     os.kill(shell.running.process.pid, signal.SIGKILL)

@@ -12,8 +12,7 @@ from types import SimpleNamespace
 from typing import Optional
 
 import pytest
-from support import (DEADLINE, Init, Running, children_of, observe_for, python, read_stat, read_status, shell,
-                     wait_until)
+from support import DEADLINE, Init, Running, children_of, observe_for, python, read_stat, read_status, shell, wait_until
 from test_idle import count_wakeups
 from test_pause import enter
 

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 from conftest import lean_command
 from support import (CLONES, CLONES_FIRST, DEADLINE, FORWARDED, NAMESPACE, PYTHON, STAND_IN, ZOMBIES_FIRST, Running,
-                     children_of, number_of, python, run, shell, start_pause, wait_until, waits_for_signals,
-                     zombies_of)
+                     children_of, number_of, python, run, shell, start_pause, wait_until, waits_for_signals, zombies_of)
 
 from pyinit import __version__
 from pyinit.lean import MACHINES

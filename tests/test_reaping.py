@@ -8,8 +8,8 @@ import signal
 
 import pytest
 from support import (CLONES_FIRST, ON_DEMAND, ONE_BY_ONE, STAND_IN, TOGETHER, ZOMBIES_FIRST, Init, Running, children_of,
-                     end_with_orphans, leave_all, number_of, python, read_stat, reap_all, run, scene, shell,
-                     wait_until, zombies_of)
+                     end_with_orphans, leave_all, number_of, python, read_stat, reap_all, run, scene, shell, wait_until,
+                     zombies_of)
 
 from pyinit.reaper import WaitReaper
 

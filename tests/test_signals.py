@@ -6,20 +6,8 @@ import os
 import signal
 
 import pytest
-from support import (
-    DEADLINE,
-    FORWARDED,
-    PYTHON,
-    HeldCall,
-    Init,
-    Running,
-    children_of,
-    python,
-    read_stat,
-    run,
-    shell,
-    wait_until,
-)
+from support import (DEADLINE, FORWARDED, PYTHON, HeldCall, Init, Running, children_of, python, read_stat, run, shell,
+                     wait_until)
 
 BOTH_REAPERS = True
 # Says each signal that arrives, by sigwait(3) so that none can be lost between two. Runs until SIGTERM has come twice.

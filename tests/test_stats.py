@@ -8,25 +8,8 @@ import signal
 from pathlib import Path
 
 import pytest
-from support import (
-    CLONES_FIRST,
-    NAMESPACE,
-    ON_DEMAND,
-    ONE_BY_ONE,
-    TOGETHER,
-    Init,
-    children_of,
-    end_with_orphans,
-    number_of,
-    python,
-    read_status,
-    run,
-    scene,
-    shell,
-    stop,
-    wait_until,
-    zombies_of,
-)
+from support import (CLONES_FIRST, NAMESPACE, ON_DEMAND, ONE_BY_ONE, TOGETHER, Init, children_of, end_with_orphans,
+                     number_of, python, read_status, run, scene, shell, stop, wait_until, zombies_of)
 
 BOTH_REAPERS = True
 

@@ -10,23 +10,17 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from support import (DEADLINE, TOGETHER, Init, Running, children_of, python, read_stat, scene, start_pause, wait_until,
-                     zombies_of)
+from support import (DEADLINE, TOGETHER, Init, Running, children_of, python, read_stat, scene, start_pause, stop,
+                     wait_until, zombies_of)
 
 from pyinit import reaper
 from pyinit.reaper import BATCH, WaitReaper
 
 MANY = 8 * BATCH
 # Leaves orphans that end when a line comes, says when they have, and ends with 57 at the second line.
-ON_DEMAND = f"os.write(1, b'ready\\n')\nos.read(0, 1)\n{TOGETHER}"
-IGNORES_TERM = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{ON_DEMAND}"
+STORM = f"os.write(1, b'ready\\n')\nos.read(0, 1)\n{TOGETHER}"
+IGNORES_TERM = f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{STORM}"
 REAPED = b"reaped PID "
-
-
-def stop(pid: int) -> None:
-    """Keep a process from running."""
-    os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: read_stat(pid)[0] == "T", "it to stop")
 
 
 def make_zombies(running: Running) -> int:
@@ -49,7 +43,7 @@ def reaped_before(log: bytes, text: bytes) -> int:
 @pytest.mark.parametrize("options", [[], ["--stats=/dev/null"]], ids=["plain", "stats"])
 def test_signal_amid_zombies(init: Init, options: list[str]) -> None:
     """The kernel hands out SIGCHLD before SIGWINCH, which has the higher number, and SIGCONT, used here, in between."""
-    with init.start(scene(ON_DEMAND, MANY), ["-vv", *options]) as running:
+    with init.start(scene(STORM, MANY), ["-vv", *options]) as running:
         running.expect("ready")
         pid = make_zombies(running)
         os.kill(pid, signal.SIGWINCH)
@@ -74,7 +68,7 @@ def test_deadline_amid_zombies(init: Init, options: list[str]) -> None:
 def test_all_are_reaped_before_leaving(init: Init, tmp_path: os.PathLike) -> None:
     """The main child ends amid more zombies than fit into one turn: all are reaped and counted."""
     stats = f"{tmp_path}/stats"
-    with init.start(scene(ON_DEMAND, MANY), ["-w", f"--stats={stats}"]) as running:
+    with init.start(scene(STORM, MANY), ["-w", f"--stats={stats}"]) as running:
         running.expect("ready")
         pid = make_zombies(running)
         main_child = running.main_child
@@ -92,7 +86,7 @@ def test_pause_amid_zombies(launcher: str, namespaces: bool) -> None:
     """SIGTERM comes in the middle of a storm: it ends the pause before the zombies do."""
     if not namespaces:
         pytest.skip("no PID namespaces can be made here")
-    argv = [*Init("pid1", []).prefix(), *python(STORM, str(MANY), launcher, "--pause", "-vv")]
+    argv = [*Init("pid1", []).prefix(), *python(STORMY_CHILD, str(MANY), launcher, "--pause", "-vv")]
     with start_pause(argv, "pid1") as running:
         pid = running.pid
         for _ in range(100):
@@ -116,7 +110,7 @@ def test_pause_amid_zombies(launcher: str, namespaces: bool) -> None:
 
 
 # Has a child that makes argv[1] zombies whenever a line comes, and becomes the pause.
-STORM = """
+STORMY_CHILD = """
 import os, sys
 if os.fork() == 0:
     while os.read(0, 1):
