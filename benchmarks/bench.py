@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Iterator, Optional, Sequence
 
 from . import generators, namespaces, procfs, reaps
+from .identity import HARNESS
 from .inits import INIT, PAUSE, SUPERVISOR, Init
 from .namespaces import WAITING_MAIN, Running
 from .pacing import late_share, latencies_from_plan
@@ -50,7 +50,7 @@ class Bench:
     progress: Progress
     folder: str
     python: str
-    name: str = field(default_factory=lambda: f"storm-{os.getpid()}")
+    name: str = f"storm-{HARNESS}"
 
     def reapers(self) -> list[Init]:
         """The inits that reap, with the first repeated as the A/A check."""
@@ -105,9 +105,7 @@ class Bench:
         else:
             storm = Storm(answer.pop("latencies", []), answer.pop("from_plan", []), answer)
         storm.left = left
-        if procfs.ignores(running.pid, signal.SIGCHLD):
-            result.note(f"{who.partition(',')[0]} ignores SIGCHLD: the kernel frees its orphans while they exit "
-                        "(sigaction(2)), so that they are never zombies, and there is no latency")
+        if note_kernel_reaping(running, result, who.partition(",")[0]):
             storm = Storm([], [], answer, storm.waits, left, most=0, by_kernel=True)
         check(storm, result, f"{who}, {command}")
         return storm
@@ -129,6 +127,15 @@ class Bench:
             storm.from_plan = latencies_from_plan([(reap.order, reap.gone) for reap in matched.reaps],
                                                   answer["start"], rate)
         return storm
+
+
+def note_kernel_reaping(running: Running, result: Result, name: str) -> bool:
+    """Whether the kernel frees the init's orphans; say so once in the result."""
+    if not procfs.ignores(running.pid, signal.SIGCHLD):
+        return False
+    result.note(f"{name} ignores SIGCHLD: the kernel frees its orphans while they exit (sigaction(2)), so that they "
+                "are never zombies, and there is no latency")
+    return True
 
 
 def check(storm: Storm, result: Result, what: str) -> None:

@@ -7,6 +7,7 @@ import time
 from typing import Optional
 
 from . import procfs
+from .identity import HARNESS
 
 PREFIX = "pyinit-benchmarks-"
 CPU_PERIOD = 100_000  # microseconds, the kernel's own default
@@ -16,7 +17,7 @@ class Group:
     """A control group below `root`; use it in a `with` statement, which removes it."""
 
     def __init__(self, root: str, name: str) -> None:
-        self.folder = f"{root}/{PREFIX}{os.getpid()}-{name}"
+        self.folder = f"{root}/{PREFIX}{HARNESS}-{name}"
 
     def __enter__(self):
         """Create it. Raises OSError."""

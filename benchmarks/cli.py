@@ -22,6 +22,7 @@ from pyinit.zombies.words import parse_number
 
 from . import generators, inits, machine, namespaces, pidfd, report, storm_command, svg, tracing
 from .bench import Bench
+from .identity import HARNESS
 from .report import Progress, Result
 
 EXPERIMENTS = ("reap", "cost", "scale", "idle", "start", "forward", "memory", "throttle", "incident", "zombies")
@@ -127,7 +128,7 @@ def open_bench(quick: bool, extra: Sequence[inits.Init], no_trace: bool, python:
                progress: Progress) -> Iterator[tuple[Bench, str]]:
     """Everything that experiments need, and why there are no tracepoints; all of it is gone afterwards."""
     remove_stale_folders()
-    with tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{os.getpid()}-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{HARNESS}-") as folder:
         launcher, pause = (write_launcher(f"{folder}/{name}", python) for name in ("pyinit", "pause"))
         lean = write_lean(f"{folder}/lean")
         os.chmod(folder, 0o755)

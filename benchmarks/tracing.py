@@ -7,6 +7,7 @@ import sys
 from typing import Optional
 
 from . import system
+from .identity import HARNESS
 from .ringbuffer import Event, Format, decode, missed
 
 TRACEFS = "/sys/kernel/tracing"
@@ -33,7 +34,7 @@ class Tracer:
     """A private tracing instance; use it in a `with` statement, which removes it."""
 
     def __init__(self) -> None:
-        self.folder = f"{TRACEFS}/instances/{PREFIX}{os.getpid()}"
+        self.folder = f"{TRACEFS}/instances/{PREFIX}{HARNESS}"
         self.formats: dict[int, Format] = {}
         self.enabled: list[str] = []
         self.lost = 0

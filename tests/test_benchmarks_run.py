@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+from support import wait_until
 
 from benchmarks import cgroups, cli, generators, namespaces, procfs, tracing
 from pyinit.lean import MACHINES
@@ -176,16 +177,22 @@ def test_bad_input_is_named(arguments: list[str]) -> None:
     assert arguments[-1] in done.stderr and "expected" in done.stderr and "Traceback" not in done.stderr
 
 
-def remains(harness: int) -> list[str]:
-    """What is left of a harness: processes, tracing instances, control groups."""
+def processes_of(harness: int) -> list[str]:
+    """The storm processes of a harness, which have its PID in their names."""
     found = []
     for pid in procfs.list_processes():
         try:
-            text = procfs.read(f"/proc/{pid}/cmdline") + procfs.read(f"/proc/{pid}/comm")
+            words = [*procfs.read(f"/proc/{pid}/cmdline").split("\0"), procfs.read(f"/proc/{pid}/comm").strip()]
         except OSError:
             continue
-        if f"storm-{harness}" in text:
-            found.append(f"process {pid}: {text!r}")
+        if f"storm-{harness}" in words:
+            found.append(f"process {pid}: {' '.join(words)}")
+    return found
+
+
+def remains(harness: int) -> list[str]:
+    """What is left of a harness: processes, tracing instances, control groups."""
+    found = processes_of(harness)
     if os.path.isdir(f"{tracing.TRACEFS}/instances/{tracing.PREFIX}{harness}"):
         found.append("tracing instance")
     for root in cgroups.list_roots("pids") + cgroups.list_roots("cpu"):
@@ -200,20 +207,25 @@ def remains(harness: int) -> list[str]:
     *((experiment, signal.SIGKILL, -9) for experiment in ("scale", "incident", "throttle")),
 ])
 def test_an_interrupted_run_leaves_nothing(experiment: str, number: int, code: int) -> None:
+    if experiment == "throttle" and not cgroups.find_root(cgroups.CpuQuota):
+        pytest.skip("no control group with a CPU quota can be made: no init is started")
     process = subprocess.Popen([*COMMAND, "--quick", experiment], cwd=ROOT, stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True, start_new_session=True)
-    children = wait_for_children(process.pid)
-    assert children, "it did not get to start an init"
-    process.send_signal(number)
-    if number != signal.SIGKILL:  # further ones must not disturb the cleaning up
-        time.sleep(0.01)
+    try:
+        wait_until(lambda: has_started_init(process.pid), "the harness to start an init")
+        if experiment != "memory":  # which starts inits alone: the check at the end of all tests sees those
+            wait_until(lambda: processes_of(process.pid), "a storm process by whose name what is left can be found")
         process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
+        if number != signal.SIGKILL:  # further ones must not disturb the cleaning up
+            time.sleep(0.01)
+            process.send_signal(number)
+        _, errors = process.communicate(timeout=30)
+    finally:
+        process.kill()
     assert process.returncode == code, errors
     assert "Traceback" not in errors
     if number == signal.SIGKILL:
-        wait_for(lambda: not any("process" in line for line in remains(process.pid)))
-        assert not [line for line in remains(process.pid) if line.startswith("process")]
+        wait_until(lambda: not processes_of(process.pid), "its processes to end")
         assert run("idle", "--quick", "--only", "sleep (as pause v3.0)").returncode == 0  # it removes what is stale
         if experiment == "incident":
             cgroups.find_root()
@@ -222,22 +234,20 @@ def test_an_interrupted_run_leaves_nothing(experiment: str, number: int, code: i
     assert remains(process.pid) == []
 
 
-def wait_for_children(pid: int) -> list[int]:
-    """Wait until a harness is in the midst of an experiment: it has an init that has executed its program."""
-    found: list[int] = []
+def has_started_init(harness: int) -> bool:
+    """Whether a harness is in the midst of an experiment: a PID 1 below it has executed a program of its own.
 
-    def look() -> bool:
+    Without root the harness itself goes on as PID 1 of a namespace, in a child.
+    """
+    own = procfs.read(f"/proc/{harness}/cmdline")
+    for pid in namespaces.list_descendants(harness):
         try:
-            found[:] = [child for child in procfs.list_children(pid)
-                        if "benchmarks" not in procfs.read(f"/proc/{child}/cmdline").replace("pyinit-benchmarks-", "")
-                        and "cc" not in procfs.read(f"/proc/{child}/comm")]
+            # NSpid: the PID in each namespace, outermost first, proc(5).
+            if procfs.read_status(pid)["NSpid"].split()[-1] == "1" and procfs.read(f"/proc/{pid}/cmdline") != own:
+                return True
         except OSError:
-            return False
-        return bool(found)
-
-    time.sleep(1.5)  # past the building of the generator
-    wait_for(look)
-    return found
+            continue
+    return False
 
 
 def wait_for(condition, patience: float = 20.0) -> None:

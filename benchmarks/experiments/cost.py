@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Optional
 
 from .. import namespaces, procfs
-from ..bench import Bench
+from ..bench import Bench, note_kernel_reaping
 from ..inits import Init
 from ..namespaces import Running, StartError
 from ..percentiles import median
@@ -33,6 +33,7 @@ def run(bench: Bench) -> Result:
     for init in bench.turns(QUICK_TURNS if bench.quick else TURNS, inits, NAME):
         try:
             with bench.start(init) as running:
+                note_kernel_reaping(running, result, init.name)
                 for load, command in loads:
                     seen.setdefault((load, init.name), []).append(measure_cost(running, command))
                     if bench.tracer and (load, init.name) not in waits:
