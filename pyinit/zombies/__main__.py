@@ -184,6 +184,7 @@ def run(arguments: argparse.Namespace) -> int:
             else:
                 write_out("\n" * (is_table and number > 0) + text)
     except Ended as ended:
+        drop_output()
         # Which is how a watch ends.
         return code if arguments.watch else 128 + ended.args[0]
     return code
@@ -195,6 +196,14 @@ def write_out(text: str) -> None:
         raise Failure("stdout is closed; expected it to be open, or --output FILE")
     sys.stdout.write(text)
     sys.stdout.flush()
+
+
+def drop_output() -> None:
+    """Have what is left in the buffer of stdout written to nowhere: CPython writes it at exit, where a pipe without a
+    reader fails once more, and a full one keeps the process from ending.
+    """
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def end(number: int, _frame: object) -> NoReturn:
@@ -218,8 +227,7 @@ def main() -> int:
     except (Failure, InstallError) as error:
         message = str(error)
     except BrokenPipeError:
-        # Whoever reads has enough. What is left in the buffer would be written, and fail, once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        drop_output()  # whoever reads has enough
         return UNKNOWN
     except OSError as error:
         message = f"cannot write the report: {error}"
