@@ -17,6 +17,7 @@ pytest.register_assert_rewrite("support")  # so that its assertions say what the
 
 import cri  # noqa: E402
 from containers import BASE, Lab, reason_to_skip  # noqa: E402
+from isolation import Leftovers, adopt_orphans, reset_environment, reset_signals  # noqa: E402
 from support import NAMESPACE, PYTHON, ROOT, STAND_IN, Init, emulate, kernel_can_reap, python  # noqa: E402
 
 from pyinit.lean import MACHINES  # noqa: E402
@@ -24,6 +25,9 @@ from pyinit.lean import MACHINES  # noqa: E402
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "core: what every Python version has to pass")
+    reset_signals()
+    reset_environment()
+    config.pluginmanager.register(Leftovers(adopt_orphans()))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

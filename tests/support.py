@@ -146,7 +146,8 @@ def run(argv: Sequence, **popen) -> Result:
 
 
 class Running:
-    """A program that runs in a session of its own; all that is left of the session is killed at the end of a `with`.
+    """A program that runs in a session of its own; all that is left of the session is killed at the end of a `with`, and
+    of the sessions that processes below it have made, if they are still below it or have been noted.
 
     stdin and stdout are pipes, and stderr is a file, so that nobody has to read it while the program runs.
     """
@@ -159,13 +160,17 @@ class Running:
                     "start_new_session": True, **popen}
         self.process = subprocess.Popen(argv, **settings)
         self.unread = b""
+        self.sessions = {self.process.pid}
 
     def __enter__(self) -> Running:
         return self
 
     def __exit__(self, *_) -> None:
-        self.process.kill() if self.process.returncode is None else None
-        kill_session(self.process.pid)
+        if self.process.returncode is None:
+            self.note_sessions()
+            self.process.kill()
+        for session in self.sessions:
+            kill_session(session)
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.output, self.error):
             if hasattr(stream, "close"):
@@ -185,6 +190,15 @@ class Running:
         pid = self.pid
         wait_until(lambda: children_of(pid), "the main child")
         return children_of(pid)[0]
+
+    def note_sessions(self) -> None:
+        """Note the sessions of all processes below the program: once it has ended, an orphan is no longer below it.
+
+        A PID namespace ends as a whole, and what has been put into it, nsenter(1), may be of anybody's session.
+        """
+        if self.mode != "pid1":
+            stats = map(read_stat, descendants(self.process.pid))
+            self.sessions |= {int(stat[3]) for stat in stats if stat} - {os.getsid(0)}
 
     def send(self, number: int) -> None:
         """Send pyinit a signal."""
@@ -311,6 +325,14 @@ def children_of(pid: int) -> list[int]:
         return sorted(child for child in process_ids() if read_stat(child)[1:2] == [str(pid)])
     except ProcessLookupError:
         return []
+
+
+def descendants(pid: int) -> list[int]:
+    """Every process below one, zombies as well."""
+    found = children_of(pid)
+    for child in found:  # grows meanwhile
+        found += children_of(child)
+    return found
 
 
 def zombies_of(pid: int) -> list[int]:

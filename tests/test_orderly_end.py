@@ -111,6 +111,7 @@ def start(init: Init, options: list[str], *names: str, kind: str = "main", **pop
     running = init.start(family(*names, kind=kind), options, **popen)
     try:
         running.expect("ready")
+        running.note_sessions()  # a daemon's
     except BaseException:
         running.__exit__()
         raise
