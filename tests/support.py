@@ -146,8 +146,8 @@ def run(argv: Sequence, **popen) -> Result:
 
 
 class Running:
-    """A program that runs in a session of its own; all that is left of the session is killed at the end of a `with`, and
-    of the sessions that processes below it have made, if they are still below it or have been noted.
+    """A program that runs in a session of its own. The end of a `with` kills what is left of that session, and of the
+    sessions made below the program, if their processes are still below it or the sessions have been noted.
 
     stdin and stdout are pipes, and stderr is a file, so that nobody has to read it while the program runs.
     """

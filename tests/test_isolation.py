@@ -50,13 +50,15 @@ def command(folder: Path, body: str, *options: str) -> list[str]:
     """The command line of a run of two tests, the first of which has that body."""
     module = folder / "test_nested.py"
     module.write_text(MODULE.format(body=body))
-    return ["env", f"PYTHONPATH={TESTS}", sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider",
-            "-q", f"--rootdir={folder}", *options, str(module)]
+    path = f"PYTHONPATH={TESTS}:{os.environ.get('PYTHONPATH', '')}"
+    return ["env", path, sys.executable, "-m", "pytest", "-p", "conftest", "-p", "no:cacheprovider", "-q",
+            f"--rootdir={folder}", *options, str(module)]
 
 
 def run(argv: list[str]) -> subprocess.CompletedProcess:
     """Run it to its end."""
-    return subprocess.run(argv, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=DEADLINE * 2)
+    return subprocess.run(argv, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=DEADLINE * 2)
 
 
 @pytest.mark.parametrize("argv", [
