@@ -54,7 +54,10 @@ def has_strangers() -> bool:
 
 
 def descendants(ancestor: int) -> list[int]:
-    """The PIDs of a process's descendants, parents before children, zombies left out; empty without /proc."""
+    """The PIDs of a process's descendants, parents before children; empty without /proc.
+
+    Zombies are among them: a process whose first thread has ended shows as one, and its other threads run.
+    """
     children: dict[int, list[int]] = {}
     try:
         names = posix.listdir("/proc")
@@ -64,15 +67,14 @@ def descendants(ancestor: int) -> list[int]:
         if name.isdigit():
             try:
                 # PID (command) state parent ...; the command may hold anything, parentheses as well, proc(5).
-                state, parent = read_file(f"/proc/{name}/stat").rpartition(b")")[2].split()[:2]
-            except (OSError, ValueError):
+                parent = read_file(f"/proc/{name}/stat").rpartition(b")")[2].split()[1]
+            except (OSError, IndexError):
                 continue  # it has ended meanwhile
-            children.setdefault(int(parent), []).append(int(name) if state not in b"ZX" else -int(name))
+            children.setdefault(int(parent), []).append(int(name))
     found: list[int] = []
     following = [ancestor]
     while following:
         below = children.pop(following.pop(), [])
-        # A zombie has no children: they went to their reaper when it exited.
-        found += [pid for pid in below if pid > 0]
-        following += [pid for pid in below if pid > 0]
+        found += below
+        following += below
     return found

@@ -57,14 +57,3 @@ class EntryState:
             if _signal.getsignal(number) == SIG_IGN:
                 _signal.signal(number, SIG_DFL)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, _signal.valid_signals())
-
-
-def ignore_terminal_stops() -> None:
-    """Ignore SIGTTIN and SIGTTOU: pyinit writes its messages from the background, tcsetattr(3), tty_ioctl(4).
-
-    But not one that is pending, which would be thrown away, sigaction(2): it is the main child's.
-    """
-    pending = _signal.sigpending()
-    for number in (_signal.SIGTTIN, _signal.SIGTTOU):
-        if number not in pending:
-            _signal.signal(number, SIG_IGN)

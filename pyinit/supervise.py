@@ -8,7 +8,7 @@ from _signal import SIGCHLD, SIGCONT, SIGHUP, SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN
 from .log import DEBUG, FATAL, INFORMATION, WARNING, Log
 from .options import Options
 from .reaper import LOST, WaitReaper, exit_code, rest
-from .signals import EntryState, ignore_terminal_stops
+from .signals import EntryState
 from .spawn import restore_environment, spawn
 
 TYPE_CHECKING = False
@@ -110,7 +110,6 @@ class Supervisor:
 
     def settle_down(self) -> None:
         """Do for pyinit itself what the main child must not inherit."""
-        ignore_terminal_stops()
         self.log.tell(INFORMATION, "spawned", self.options.command[0], self.main_child)
         if self.options.change_directory:
             posix.chdir("/")
@@ -226,7 +225,8 @@ class Supervisor:
         if self.status is not None or self.options.signal_to == "all":
             from .processes import send_to_all
 
-            send_to_all(number)
+            if not send_to_all(number) and self.status is None:
+                self.reaper.send(number)  # no /proc, or that of another PID namespace
         elif self.options.signal_to == "group":
             try:
                 self.reaper.send(number, to_group=True)

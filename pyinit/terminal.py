@@ -9,7 +9,7 @@ import posix
 from _signal import (SIG_BLOCK, SIG_UNBLOCK, SIGCONT, SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU, pthread_sigmask, signal,
                      sigpending)
 
-from .signals import SIG_DFL, SIG_IGN
+from .signals import SIG_DFL
 
 
 def holds_terminal() -> bool:
@@ -79,11 +79,10 @@ def stop_own_group(number: int) -> bool:
     Not as one process: a shell script above it, of the same group, is the one that the interactive shell waits for. The
     kernel drops the signal where the group is orphaned: no shell is there that could continue it, setpgid(2).
     """
-    kept = signal(number, SIG_DFL)
+    signal(number, SIG_DFL)  # it may have been ignored at the start
     posix.kill(0, number)
     pthread_sigmask(SIG_UNBLOCK, (number,))  # it is delivered, and pyinit stopped, before this call returns
     pthread_sigmask(SIG_BLOCK, (number,))
-    signal(number, SIG_IGN if kept == SIG_IGN else SIG_DFL)
     return SIGCONT in sigpending()
 
 

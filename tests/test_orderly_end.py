@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from typing import Optional
 
 import pytest
-from support import DEADLINE, Init, Running, children_of, observe_for, python, read_stat, read_status, shell, wait_until
+from support import (DEADLINE, NAMESPACE, Init, Running, children_of, number_of, observe_for, python, read_stat,
+                     read_status, shell, wait_until)
 from test_idle import count_wakeups
 from test_pause import enter
 
@@ -251,6 +252,45 @@ def test_a_bystander_lives(init: Init) -> None:
             bystander.kill()
             beside.kill()
             beside.wait()
+
+
+# Leaves a process whose first thread has ended: /proc shows a zombie, whose other threads run. argv[1]: the number of
+# exit(2).
+HEADLESS = """
+import ctypes, os, sys, threading, time
+alive, hold = os.pipe()
+if os.fork() == 0:
+    os.close(0)
+    threading.Thread(target=time.sleep, args=(1000,)).start()
+    ctypes.CDLL(None).syscall(int(sys.argv[1]), 0)
+os.close(hold)
+os.write(1, b"ready\\n")
+os.read(0, 1)
+os._exit(40)
+"""
+
+
+def test_process_whose_first_thread_has_ended(init: Init) -> None:
+    with init.start(python(HEADLESS, str(number_of("exit"))), ["--grace", "0"]) as running:
+        running.expect("ready")
+        headless = children_of(running.main_child)[0]
+        wait_until(lambda: read_stat(headless)[0] == "Z", "its first thread to end")
+        running.write(b"\n")
+        assert running.process.wait(DEADLINE) == 40
+        assert not read_stat(headless)
+
+
+def test_signal_to_all_without_a_proc_of_its_own(launcher: str, namespaces: bool) -> None:
+    """Under a /proc of another PID namespace nobody can be found: the main child gets the signal all the same."""
+    if not namespaces:
+        pytest.skip("no PID namespaces can be made here")
+    argv = Init("subreaper", [launcher]).argv(family(kind="deaf"), ["--signal-to", "all"])
+    foreign = [argument for argument in NAMESPACE if argument != "--mount-proc"]
+    with Running([*foreign, *shell('"$@" & echo; wait $!; exit $?', *argv)], "pid1") as running:
+        assert {running.read_line(), running.read_line()} == {"", "ready"}
+        os.kill(children_of(running.pid)[0], signal.SIGUSR1)
+        running.expect("main 10")
+        assert running.finish().code == 41
 
 
 def test_one_who_may_not_be_signalled_does_not_spare_the_rest(init: Init, needs_root: None) -> None:
@@ -534,14 +574,15 @@ def test_a_process_put_into_the_namespace_has_the_grace(launcher: str, namespace
 
 
 def test_everything_at_once(init: Init) -> None:
-    options = ["--signal-to", "all", "--rewrite", "TERM:HUP", "--grace", "0.3", "--kill-after", "0.3", "--wait-all",
+    """The second SIGTERM cuts the grace short, so that no time is tested here."""
+    options = ["--signal-to", "all", "--rewrite", "TERM:HUP", "--grace", LONG, "--kill-after", "0.3", "--wait-all",
                "--ok-on-stop", "-e", "137", "--stop-signal", "TERM"]
     with start(init, options, "polite", "stubborn", kind="deaf") as running:
         running.send(signal.SIGTERM)
         assert read_lines(running, 3) == ["main 1", "polite 1", "stubborn 1"]
+        assert read_lines(running, 2) == ["polite 15", "stubborn 15"]
+        running.send(signal.SIGTERM)
         assert code_of(running) == 0
-        out = running.finish().out.split(b"\n")
-        assert b"polite 15" in out and b"stubborn 15" in out
 
 
 # Without a process

@@ -315,7 +315,7 @@ def test_hangup(init: Init, session: str) -> None:
 
 
 def test_messages_from_the_background(any_init: Init, session: str) -> None:
-    """With `stty tostop` a background process is stopped by its own output: not pyinit, which ignores SIGTTOU."""
+    """With `stty tostop` a background process is stopped by its own output: not pyinit, which blocks SIGTTOU."""
     command = shell("stty tostop; (true &); read line; exit 3")
     with Terminal() as terminal, start(any_init, session, terminal, command, ["-w"]) as running:
         terminal.read_until(b"reaped zombie process")
