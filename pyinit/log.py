@@ -1,45 +1,43 @@
-"""Messages: an event is told by name; how it is worded is the personality's, in a module loaded with the first one."""
+"""Messages: an event is named where it happens, and has one text in messages.py; the personality gives the prefix."""
 
 from __future__ import annotations
 
 import posix
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from typing import Callable
-
 LAST_WORDS = b"pyinit: out of memory or of descriptors\n"
 FATAL, WARNING, INFORMATION, DEBUG = 0, 1, 2, 3
+# By level: what stands in front of a message, with pyinit's PID for "{pid}", and the descriptor that it goes to.
+PREFIXES = ("pyinit: ", "pyinit: warning: ", "pyinit: ", "pyinit: ")
+DESCRIPTORS = (2, 2, 2, 2)
 
 
 class Log:
-    """Tells events up to a verbosity."""
+    """Logs events whose level is enabled."""
 
-    __slots__ = ("verbosity", "load_messages")
+    __slots__ = ("verbosity", "prefixes", "descriptors")
 
-    def __init__(self, verbosity: int, load_messages: Callable) -> None:
-        """load_messages() returns the module whose functions word the events."""
+    def __init__(self, verbosity: int, prefixes: tuple[str, ...] = PREFIXES,
+                 descriptors: tuple[int, ...] = DESCRIPTORS) -> None:
         self.verbosity = verbosity
-        self.load_messages = load_messages
+        self.prefixes = prefixes
+        self.descriptors = descriptors
 
     def tell(self, level: int, event: str, *arguments: object) -> None:
-        """Write what the personality says to an event, which may be nothing, where it says things of that level.
-
-        Never raises.
-        """
+        """Log an event, the name of a function of messages.py, if its level is enabled. Never raises."""
         if level > self.verbosity and level > FATAL:
             return
         try:
             from .lines import write_line
 
+            prefix = self.prefixes[level].format(pid=posix.getpid())
             try:
-                messages = self.load_messages()
+                from . import messages
+
                 text = getattr(messages, event)(*arguments)
-                if text:
-                    write_line(text, messages.DESCRIPTORS[level])
             except BaseException as error:
-                write_line(f"pyinit: {event} {arguments} (no better words: {error!r})")
-        except BaseException:  # there is no memory; what is fatal is said with what is there
+                text = f"{event} {arguments} (the text cannot be loaded: {error!r})"
+            write_line(prefix + text, self.descriptors[level])
+        except BaseException:  # out of memory
             if level == FATAL:
                 write_last_words()
 

@@ -67,9 +67,9 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
         return 1
     if options.show:
         return personality.show(options, name)
-    log = Log(options.verbosity, personality.messages)
+    log = Log(options.verbosity, personality.PREFIXES, personality.DESCRIPTORS)
     if "__file__" in globals():
-        load_all(personality)
+        load_all()
     if options.pause:
         from .pause import pause
 
@@ -79,14 +79,13 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
     return Supervisor(options, entry, log).run()
 
 
-def load_all(personality) -> None:
+def load_all() -> None:
     """Import what may be needed later: by then an upgrade may have replaced the files.
 
     Not from a launcher: it keeps its bundle open, from which it reads each module when it is needed, bundle.py.
     """
-    from . import descriptors, finish, lines, processes, refusal, signal_names, terminal  # noqa: F401
+    from . import descriptors, lines, messages, processes, refusal, terminal  # noqa: F401
 
-    personality.messages()
     try:
         from . import prctl  # noqa: F401
     except ImportError:

@@ -6,81 +6,62 @@ from _signal import SIGINT, SIGQUIT, SIGTERM
 
 TYPE_CHECKING = False  # typing's own flag costs 5 ms of imports; checkers take this name as well
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Mapping, Sequence
 
 
 class Options:
     """Everything a command line or an environment can ask for; nothing behind it reads argv or environ again.
 
-    command              the main child's argv, decoded as UTF-8 with surrogateescape: any bytes survive
-    show                 "help", "license" or "version": print that text and exit 0; "" is to run
-    verbosity            0 fatal, 1 warnings, 2 information, 3 debug
-    pause                no main child: reap until SIGINT or SIGTERM
-    announce             the pause says when it is not the first process, and why it ends
-    subreaper            adopt orphans without being PID 1, prctl(2) PR_SET_CHILD_SUBREAPER
-    parent_death_signal  sent to pyinit when its parent exits, prctl(2) PR_SET_PDEATHSIG; 0 is none
-    warn_not_adopting    warn when neither PID 1 nor a subreaper
-    isolation            what the main child gets of its own: "group" (with the terminal, if pyinit holds it),
-                         "session" (with the terminal that pyinit gives up), "" nothing
-    keep_signal_state    the main child starts with the mask and ignored signals that pyinit was started with
-    update_listen_pid    LISTEN_PID, when it names pyinit, names the main child, sd_listen_fds(3)
-    exit_codes           for a command not found, one not executable, and anything else that keeps it from running
-    change_directory     pyinit goes to / once the main child runs: it keeps no mount busy
-    close_descriptors    pyinit closes all but stdio once the main child runs: it keeps no file open
-    signal_to            who is sent a signal: "main" the main child, "group" its process group, "all" every descendant
-    rewrite              what is forwarded in place of a signal; 0 drops it
-    suspend              pyinit stops itself, SIGSTOP, after forwarding SIGTSTP, SIGTTIN or SIGTTOU
-    reap                 "wait", or "kernel" by ignoring SIGCHLD; "" is "wait"
-    grace                when the main child has ended, seconds that what is left has between SIGTERM and SIGKILL; -1 is
-                         not to wait at all
-    wait_all             when the main child has ended, wait for all that is left
-    kill_after           seconds between a termination signal and SIGKILL for the main child; -1 is never
-    stop_signals         the termination signals
-    ok_on_stop           a main child that died by a signal that pyinit forwarded counts as exit code 0
-    stats                where the statistics go at the end: "" nowhere, "-" stderr, else a file
-    stats_signal         write them when this signal comes, and do not forward it; 0 is none
-    end_signal           forwarded, as if received, when the main child has ended; 0 is none
-    warn_on_reap         one warning for each orphan reaped
-    remap_exit           exit codes that are reported as 0
+    No default can be changed in place, so that one record does not show in another. An unknown name is refused.
     """
 
-    __slots__ = ("command", "show", "verbosity", "pause", "announce", "subreaper", "parent_death_signal",
-                 "warn_not_adopting", "isolation", "keep_signal_state", "update_listen_pid", "exit_codes",
-                 "change_directory", "close_descriptors", "signal_to", "rewrite", "suspend", "reap", "grace",
-                 "wait_all", "kill_after", "stop_signals", "ok_on_stop", "stats", "stats_signal", "end_signal",
-                 "warn_on_reap", "remap_exit")
+    # What to be
+    command: Sequence[str] = ()  # the main child's argv, decoded as UTF-8 with surrogateescape: any bytes survive
+    show = ""  # "help", "license" or "version": print that text and exit 0
+    pause = False  # no main child: reap until SIGINT or SIGTERM
+    verbosity = 1  # 0 fatal, 1 warnings, 2 information, 3 debug
 
-    def __init__(self, **given: Any) -> None:
-        self.command: list[str] = []
-        self.show = ""
-        self.verbosity = 1
-        self.pause = False
-        self.announce = True
-        self.subreaper = False
-        self.parent_death_signal = 0
-        self.warn_not_adopting = True
-        self.isolation = "group"
-        self.keep_signal_state = True
-        self.update_listen_pid = False
-        self.exit_codes = (127, 126, 1)
-        self.change_directory = False
-        self.close_descriptors = False
-        self.signal_to = "main"
-        self.rewrite: dict[int, int] = {}
-        self.suspend = False
-        self.reap = ""
-        self.grace = -1.0
-        self.wait_all = False
-        self.kill_after = -1.0
-        self.stop_signals = (SIGTERM, SIGINT, SIGQUIT)
-        self.ok_on_stop = False
-        self.stats = ""
-        self.stats_signal = 0
-        self.end_signal = 0
-        self.warn_on_reap = False
-        self.remap_exit: set[int] = set()
-        for field, value in given.items():
-            setattr(self, field, value)
+    # Adopting and reaping
+    subreaper = False  # adopt orphans without being PID 1, prctl(2) PR_SET_CHILD_SUBREAPER
+    parent_death_signal = 0  # sent to pyinit when its parent exits, prctl(2) PR_SET_PDEATHSIG; 0 is none
+    reap = ""  # "wait", or "kernel" by ignoring SIGCHLD; "" is "wait"
+    warn_on_reap = False  # one warning for each orphan reaped
+
+    # Signals
+    signal_to = "main"  # who is sent one: "main" the main child, "group" its process group, "all" every descendant
+    rewrite: Mapping[int, int] = {}  # what is forwarded in place of a signal; 0 drops it
+
+    # The end
+    remap_exit: frozenset[int] = frozenset()  # exit codes that are reported as 0
+    grace = -1.0  # once the main child has ended, the seconds between SIGTERM and SIGKILL for the rest; -1 is no grace
+    wait_all = False  # once the main child has ended, wait for the rest
+    kill_after = -1.0  # seconds between a termination signal and SIGKILL for the main child; -1 is never
+    stop_signals: tuple[int, ...] = (SIGTERM, SIGINT, SIGQUIT)  # the termination signals
+    ok_on_stop = False  # a main child that died by a signal that pyinit forwarded counts as exit code 0
+    stats = ""  # where the statistics go at the end: "" nowhere, "-" stderr, else a file
+    stats_signal = 0  # write them when this signal comes, and do not forward it; 0 is none
+
+    # Only to act as another init does
+    announce = True  # the pause says when it is not the first process, and why it ends
+    warn_not_adopting = True  # warn when neither PID 1 nor a subreaper
+    isolation = "group"  # what the main child gets: "group" (with the terminal, if pyinit holds it), "session" (with
+    # the terminal that pyinit gives up), "" nothing
+    keep_signal_state = True  # the main child starts with the mask and ignored signals that pyinit was started with
+    update_listen_pid = False  # LISTEN_PID, when it names pyinit, names the main child, sd_listen_fds(3)
+    exit_codes = (127, 126, 1)  # for a command not found, one not executable, and any other failure to run it
+    change_directory = False  # pyinit goes to / once the main child runs: it keeps no mount busy
+    close_descriptors = False  # pyinit closes all but stdio once the main child runs: it keeps no file open
+    suspend = False  # pyinit stops itself, SIGSTOP, after forwarding SIGTSTP, SIGTTIN or SIGTTOU
+    end_signal = 0  # forwarded, as if received, when the main child has ended; 0 is none
+
+    def __init__(self, **given: object) -> None:
+        for name, value in given.items():
+            setattr(self, name, value)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not hasattr(Options, name):
+            raise AttributeError(f"no option is called {name}")
+        object.__setattr__(self, name, value)
 
     def asks_for_more(self) -> bool:
         """Whether anything is asked for that pyinit loads more modules for: see plan.py."""

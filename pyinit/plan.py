@@ -71,7 +71,7 @@ def reporter(options: Options, log: Log) -> Optional[Callable[[int, int, bool], 
         return None
 
     def report(pid: int, status: int, is_main: bool) -> None:
-        log.tell(DEBUG, "reaped", pid, status, exit_code(status), is_main)
+        log.tell(DEBUG, "reaped", pid, exit_code(status))
         if options.warn_on_reap and not is_main:
             log.tell(WARNING, "orphan_reaped", pid)
 

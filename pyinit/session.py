@@ -7,10 +7,8 @@ import posix
 import termios
 from _signal import SIGCONT, SIGHUP
 
-from .log import DEBUG, Log
 
-
-def detach_terminal(log: Log) -> set[int]:
+def detach_terminal() -> set[int]:
     """Give up the controlling terminal; return the signals to take once and not to forward.
 
     When a session leader does so, the kernel sends SIGHUP and SIGCONT to the foreground process group, pyinit itself
@@ -18,19 +16,15 @@ def detach_terminal(log: Log) -> set[int]:
     """
     try:
         fcntl.ioctl(0, termios.TIOCNOTTY)
-    except OSError as error:
-        log.tell(DEBUG, "not_detached", error)
+    except OSError:  # ENOTTY: pyinit has none
         return set()
-    leader = posix.getsid(0) == posix.getpid()
-    log.tell(DEBUG, "detached", leader)
-    return {SIGHUP, SIGCONT} if leader else set()
+    return {SIGHUP, SIGCONT} if posix.getsid(0) == posix.getpid() else set()
 
 
-def start_session(log: Log) -> None:
+def start_session() -> None:
     """In the main child: lead a session, with stdin as its controlling terminal if it is one and free."""
     posix.setsid()
     try:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-    except OSError as error:
-        log.tell(DEBUG, "not_attached", error)
-    log.tell(DEBUG, "session_started")
+    except OSError:
+        pass  # ENOTTY: stdin is no terminal; EPERM: it is another session's

@@ -73,7 +73,7 @@ def spawn(options: Options, entry: EntryState, log: Log, terminal: bool) -> int:
         code = 1
         try:
             if start_session:
-                start_session(log)
+                start_session()
             elif options.isolation:
                 start_group(terminal)
             if options.update_listen_pid and posix.environ.get(b"LISTEN_PID") == b"%d" % parent:

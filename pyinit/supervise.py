@@ -62,8 +62,6 @@ class Supervisor:
                 if self.is_over(number):
                     break
                 number = self.reaper.wait(self.end.timeout() if self.end else -1.0)
-                if self.log.verbosity >= DEBUG:
-                    self.log.tell(DEBUG, "received", number)
             except BaseException as error:
                 number = SIGCHLD
                 self.recover(error)
@@ -95,14 +93,12 @@ class Supervisor:
             self.reaper.report_stops()
         if options.signal_to == "all":
             from . import processes  # noqa: F401
-        if interactive or options.end_signal or log.verbosity >= INFORMATION:
-            from . import finish  # noqa: F401
         if options.close_descriptors:
             from . import descriptors  # noqa: F401
         if options.isolation == "session":
             from .session import detach_terminal
 
-            self.own_signals = detach_terminal(log)
+            self.own_signals = detach_terminal()
         # Children inherited through execve(2) may have ended before SIGCHLD was blocked; each later end raises one.
         self.reaper.drain()
 
@@ -124,7 +120,6 @@ class Supervisor:
             self.reap()
         elif number in self.own_signals:
             self.own_signals.remove(number)
-            self.log.tell(DEBUG, "hand_off_ignored", number)
         elif self.stats and number and number == self.options.stats_signal:
             self.stats.write(self.main_child, self.status, self.sent)
             return 0
@@ -183,27 +178,36 @@ class Supervisor:
         if self.reaper.unfinished:
             self.reaper.budget = LAST_BATCH
             guard(self.log, self.reaper.drain)
-        if self.has_terminal or options.end_signal or self.log.verbosity >= INFORMATION or status == LOST:
-            guard(self.log, self.finish)
+        if status == LOST:
+            self.log.tell(WARNING, "status_lost", self.main_child)
+        if options.end_signal:
+            guard(self.log, self.end_group)
+        self.log.tell(INFORMATION, "ended", self.main_child, code)
+        if self.has_terminal:
+            from .terminal import take_back
+
+            guard(self.log, take_back, self.main_child)
         if self.stats and options.stats:
             guard(self.log, self.stats.write, self.main_child, status, self.sent)
         if options.ok_on_stop and status & 0x7f in self.given:  # the signal that killed it, wait(2); 0 is never sent
             return 0
         return 0 if code in options.remap_exit else code
 
-    def finish(self) -> None:
-        """What is left to do when the main child has ended."""
-        from .finish import finish
-
-        finish(self.options, self.log, self.main_child, self.status, self.has_terminal)
+    def end_group(self) -> None:
+        """Send the last signal to what is left of the main child's group; the main child's own PID is free by now."""
+        number = self.options.rewrite.get(self.options.end_signal, self.options.end_signal)
+        self.log.tell(DEBUG, "forwarded", self.options.end_signal, number)
+        if number and self.options.signal_to == "group":
+            try:
+                posix.kill(-self.main_child, number)
+            except OSError:
+                pass  # ESRCH: nothing is left of it
 
     # Signals
 
     def forward(self, number: int) -> int:
         """Send a signal, or what it is rewritten to, to those who get it, and count it; return it, 0 for none."""
         new = self.options.rewrite.get(number, number)
-        if new != number:
-            self.log.tell(DEBUG, "rewritten", number, new)
         done = 0
         if new:
             try:
@@ -214,9 +218,8 @@ class Supervisor:
                 pass  # ESRCH: it has ended just now; its SIGCHLD is next
             except OSError as error:  # EPERM: it runs as another user now, kill(2)
                 self.log.tell(WARNING, "not_forwarded", new, error.strerror)
-        self.log.tell(DEBUG, "forwarded", new)
+        self.log.tell(DEBUG, "forwarded", number, new)
         if self.options.suspend and number in (SIGTSTP, SIGTTIN, SIGTTOU):
-            self.log.tell(DEBUG, "suspending")
             posix.kill(posix.getpid(), SIGSTOP)
         return done
 

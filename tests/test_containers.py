@@ -358,7 +358,7 @@ def test_init_path_takes_a_launcher_called_catatonit(lab: Lab, catatonit: tuple[
     assert lab.podman("run", *init, BASE, "sh", "-c", "exit 7", check=False).returncode == 7
     done = lab.podman("run", *init, BASE, "no-such-command", check=False)
     assert done.returncode == 1
-    assert re.search(r"ERROR \(catatonit:\d+\): failed to exec pid1: No such file", done.stderr)
+    assert re.search(r"ERROR \(catatonit:\d+\): cannot run '.*': No such file", done.stderr)
     container = lab.start(*init, BASE, *orphans_then_wait(COUNT))
     lab.wait_for_line(container, "adopted by 1")
     wait_for_children(lab.pid(container), 1)
@@ -371,7 +371,7 @@ def test_init_path_of_containers_conf(lab: Lab, catatonit: tuple[str, list[str]]
     launcher, options = catatonit
     done = lab.podman("run", "--init", *options, "--env", "CATATONIT_DEBUG=1", BASE, "sh", "-c", "exit 8", check=False,
                       settings=f'init_path = "{launcher}"')
-    assert done.returncode == 8 and re.search(r"DEBUG \(catatonit:1\): pid1 \(\d+\) spawned: sh", done.stderr)
+    assert done.returncode == 8 and re.search(r"INFO \(catatonit:1\): started 'sh' with PID \d+", done.stderr)
 
 
 # The pause image by itself

@@ -17,11 +17,11 @@ FOR_PRCTL = {"_ctypes", "pyinit.prctl", "pyinit.attributes"}
 # There is an option.
 FOR_OPTIONS = {"pyinit.personalities.getopt", "pyinit.personalities.native_options"}
 # More than the plain way is asked for, or told.
-FOR_MORE = {"pyinit.plan", "pyinit.finish"}
+FOR_MORE = {"pyinit.plan"}
 # A message is shown, to where poll(2) may be needed.
-FOR_MESSAGE = {"select", "pyinit.lines", "pyinit.personalities.native_messages", "pyinit.signal_names"}
+FOR_MESSAGE = {"select", "pyinit.lines", "pyinit.messages", "pyinit.signal_names"}
 # Needed once the main child runs, if at all: a launcher reads it from its open bundle then.
-FOR_LATER = {"pyinit.descriptors", "pyinit.finish", "pyinit.processes", "pyinit.refusal", "pyinit.terminal"}
+FOR_LATER = {"pyinit.descriptors", "pyinit.processes", "pyinit.refusal", "pyinit.terminal"}
 # The package as it is imported from its folder.
 PACKAGE = {"pyinit", "pyinit.__main__", "pyinit.files", "pyinit.log", "pyinit.main", "pyinit.options",
            "pyinit.personalities", "pyinit.personalities.native", "pyinit.reaper",
@@ -74,7 +74,7 @@ def test_launcher_with_a_message(launcher: str) -> None:
 
 def test_imports_are_seen(launcher: str) -> None:
     """The tests above can fail: with messages there is more, and it is seen."""
-    assert "pyinit.personalities.native_messages" in imported_by(launcher, [], "-s", "-vvv", "--", "true")
+    assert "pyinit.messages" in imported_by(launcher, [], "-s", "-vvv", "--", "true")
 
 
 def test_pause(pause_launcher: str) -> None:

@@ -143,7 +143,8 @@ def read(arguments: list[str], environment: dict[str, str]) -> dict:
 
 
 def fields(options: Options) -> dict:
-    return {name: getattr(options, name) for name in Options.__slots__}
+    names = [name for name, value in vars(Options).items() if name[0] != "_" and not callable(value)]
+    return {name: getattr(options, name) for name in names}
 
 
 @pytest.mark.parametrize("arguments, expected", READ, ids=str)

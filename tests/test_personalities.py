@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from support import PYTHON, ROOT, run
+from test_options import fields
 
 from pyinit.front import read_name
 from pyinit.main import PERSONALITIES, find_personality
@@ -92,11 +93,6 @@ def parse(name: str, line: str, environ: dict[str, str]) -> Options:
     """What a personality makes of a command line."""
     personality = find_personality(PERSONALITIES[name])
     return personality.parse(line.split(), {key.encode(): value.encode() for key, value in environ.items()}, name)
-
-
-def fields(options: Options) -> dict[str, object]:
-    """Options as a dictionary."""
-    return {field: getattr(options, field) for field in Options.__slots__}
 
 
 @pytest.mark.parametrize(("name", "line", "environ", "expected"), ACCEPTED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posix
 
-from ..log import DEBUG
+from ..log import DEBUG, DESCRIPTORS  # noqa: F401
 from ..options import Options, UsageError
 from . import read_options
 
@@ -15,13 +15,8 @@ if TYPE_CHECKING:
 USAGE = "usage: catatonit [-ghLPV] [--] <progname> [<arguments>...]"
 SHOW = {"h": "help", "L": "license", "V": "version"}
 
-
-def messages():
-    """The module that words what happens."""
-    from . import catatonit_messages
-
-    return catatonit_messages
-
+PREFIXES = ("ERROR (catatonit:{pid}): ", "WARN (catatonit:{pid}): ", "INFO (catatonit:{pid}): ",
+            "DEBUG (catatonit:{pid}): ")
 
 
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:

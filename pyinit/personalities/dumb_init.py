@@ -5,7 +5,7 @@ from __future__ import annotations
 from _signal import SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU
 
 from ..lines import write_line
-from ..log import DEBUG
+from ..log import DEBUG, DESCRIPTORS  # noqa: F401
 from ..options import Options, UsageError
 from . import read_options
 
@@ -16,13 +16,7 @@ if TYPE_CHECKING:
 LONG = {"help": "h", "single-child": "c", "rewrite": "r:", "verbose": "v", "version": "V"}
 MOST = 31  # the highest signal that it rewrites
 
-
-def messages():
-    """The module that words what happens."""
-    from . import dumb_init_messages
-
-    return dumb_init_messages
-
+PREFIXES = ("[dumb-init] ",) * 4
 
 
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
@@ -49,8 +43,7 @@ def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Op
     if options.isolation:
         # A stop from the terminal is not delivered to a process group that is orphaned, which a session of its own
         # is, setpgid(2); SIGSTOP is.
-        for number in (SIGTSTP, SIGTTIN, SIGTTOU):
-            options.rewrite.setdefault(number, SIGSTOP)
+        options.rewrite = {SIGTSTP: SIGSTOP, SIGTTIN: SIGSTOP, SIGTTOU: SIGSTOP, **options.rewrite}
     return options
 
 
@@ -66,7 +59,7 @@ def add_rewrite(options: Options, text: str) -> None:
     except ValueError:
         raise UsageError(f"Usage: -r option takes <signum>:<signum>, where <signum> is between 1 and {MOST}.\n"
                          "This option can be specified multiple times.\nUse --help for full usage.") from None
-    options.rewrite[signal] = new
+    options.rewrite = {**options.rewrite, signal: new}
 
 
 def read_environment(options: Options, environ: Mapping[bytes, bytes]) -> None:

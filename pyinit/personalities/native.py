@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+from ..log import DESCRIPTORS, PREFIXES  # noqa: F401  (pyinit's own)
 from ..options import Options, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping
-
-def messages():
-    """The module that words what happens."""
-    from . import native_messages
-
-    return native_messages
-
 
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
     """Options from a command line, without argv[0], and an environment. Raises UsageError."""

@@ -42,7 +42,7 @@ def set_option(options: Options, key: str, value: str) -> None:
     elif key == "g":
         options.signal_to = "group"
     elif key == "e":
-        options.remap_exit.add(read_number(value, "-e", 255))
+        options.remap_exit |= {read_number(value, "-e", 255)}
     elif key == "w":
         options.warn_on_reap = True
     elif key == "v":
@@ -63,7 +63,7 @@ def set_own_option(options: Options, key: str, value: str) -> None:
         options.signal_to = value
     elif key == "rewrite":
         signal, new = read_rewrite(value)
-        options.rewrite[signal] = new
+        options.rewrite = {**options.rewrite, signal: new}
     elif key == "grace":
         options.grace = read_seconds(value, "--grace")
     elif key == "wait-all":

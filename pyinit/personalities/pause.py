@@ -5,18 +5,12 @@ PYINIT_VERBOSITY is obeyed, as a pod's image can set a variable, but nobody give
 
 from __future__ import annotations
 
+from ..log import DESCRIPTORS, PREFIXES  # noqa: F401  (pyinit's own)
 from ..options import Options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping
-
-
-def messages():
-    """The module that words what happens."""
-    from . import native_messages
-
-    return native_messages
 
 
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:

@@ -11,12 +11,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping
 
-def messages():
-    """The module that words what happens."""
-    from . import tini_messages
-
-    return tini_messages
-
+# What people search their logs for: the form of tini's messages, and where they go.
+PREFIXES = ("[FATAL tini ({pid})] ", "[WARN  tini ({pid})] ", "[INFO  tini ({pid})] ", "[DEBUG tini ({pid})] ")
+DESCRIPTORS = (2, 2, 1, 1)
 
 
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
@@ -61,7 +58,7 @@ def set_option(options: Options, letter: str, value: str) -> None:
     elif letter == "e":
         if not (value.isascii() and value.isdigit() and len(value) < 9 and int(value) < 256):
             raise bad_value(letter, value)
-        options.remap_exit.add(int(value))
+        options.remap_exit |= {int(value)}
 
 
 def read_environment(options: Options, environ: Mapping[bytes, bytes]) -> None:
