@@ -20,7 +20,7 @@ def set_process_attributes(options: Options, log: Log) -> None:
         if options.subreaper and prctl.set_subreaper():
             return
         adopting = prctl.is_subreaper()
-    except ImportError:  # no _ctypes, as with Debian's python3-minimal
+    except (ImportError, OSError):  # no _ctypes, as with Debian's python3-minimal; no descriptor to look for it, EMFILE
         adopting = False
     if options.subreaper:
         log.tell(WARNING, "no_subreaper")
@@ -35,7 +35,7 @@ def set_parent_death_signal(number: int, log: Log) -> None:
         from .prctl import set_parent_death_signal as set_signal
 
         done = set_signal(number)
-    except ImportError:
+    except (ImportError, OSError):
         done = False
     if not done:
         log.tell(WARNING, "no_parent_death_signal")

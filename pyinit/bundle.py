@@ -24,7 +24,13 @@ PAUSE_PATH = ("pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.
 NOT_BUNDLED = ("pyinit.__main__", "pyinit.bundle", "pyinit.install", "pyinit.lean")
 PACKAGES = ("pyinit", "pyinit.personalities")
 
-# The bundle's own code, in whose globals the launcher has put the file's PATH and the SIZE that it has read of it.
+# The bundle's own code, with the descriptor that the launcher has opened as FILE in its globals, and
+# the SIZE that it has read of it. It is kept open, so
+# that a file that is removed or replaced while pyinit runs is still the one that the modules are read from. It must not
+# stand in for stdio that is closed, and close-on-exec keeps it from the main child, fcntl(2) F_DUPFD_CLOEXEC. One that
+# is overwritten in place, as cp(1) does, is noticed by BUILD, which is read last: whoever writes a file writes its
+# beginning first.
+#
 # "NOW", "LATER" and "BUILD" stand for constants that build() puts in their place. A garbage collection would walk
 # through all that is loaded, for nothing: pyinit makes no cycles.
 LOADER = """
@@ -32,6 +38,12 @@ import gc, marshal, posix, sys
 from _frozen_importlib import ModuleSpec
 
 gc.disable()
+stdio = []
+while FILE < 3:
+    stdio.append(FILE)
+    FILE = posix.dup(FILE)
+for descriptor in stdio:
+    posix.close(descriptor)
 
 class Bundle:
     def find_spec(name, path=None, target=None):
@@ -43,13 +55,13 @@ class Bundle:
 
     def exec_module(module):
         offset, length = "LATER"[module.__name__]
-        file = posix.open(PATH, posix.O_CLOEXEC)
         try:
-            if posix.pread(file, 8, 8) != "BUILD":
-                raise ImportError("the file has been replaced")
-            code = posix.pread(file, length, SIZE + offset)
-        finally:
-            posix.close(file)
+            code = posix.pread(FILE, length, SIZE + offset)
+            build = posix.pread(FILE, 8, 8)
+        except OSError as error:
+            raise ImportError("the bundle cannot be read: " + error.strerror)
+        if build != "BUILD" or len(code) < length:
+            raise ImportError("the bundle has been overwritten")
         exec(marshal.loads(code), module.__dict__)
 
 sys.meta_path.insert(0, Bundle)
@@ -59,6 +71,7 @@ for name, package, code in "NOW":
     if name == package:
         module.__path__ = []
     exec(code, module.__dict__)
+sys.modules["pyinit"].bundle_file = FILE
 """
 
 

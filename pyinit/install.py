@@ -31,17 +31,17 @@ try:
         try:
             FILE = posix.open(PATH, posix.O_CLOEXEC)
             CODE = posix.read(FILE, {size})
-            posix.close(FILE)
-            REASON = "it is not the one that was written with the launcher"
             if CODE[:16] == HEADER:
                 break
+            posix.close(FILE)
+            REASON = "it is not the one that was written with the launcher"
         except OSError as error:
             REASON = error.strerror
     else:
         raise ImportError(REASON)
     if HEADER[:4] != MAGIC_NUMBER:
         raise ImportError("this is another Python")
-    exec(marshal.loads(memoryview(CODE)[16:]), {{"PATH": PATH, "SIZE": {size}}})
+    exec(marshal.loads(memoryview(CODE)[16:]), {{"FILE": FILE, "SIZE": {size}}})
 except BaseException as error:
     try:
         exec({failure!r})

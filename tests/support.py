@@ -309,6 +309,11 @@ def stop(pid: int) -> None:
     wait_until(lambda: read_stat(pid)[0] == "T", "it to stop")
 
 
+def open_files(pid: int) -> dict[int, str]:
+    """The descriptors of a process, and what they are of, proc(5)."""
+    return {int(name): os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
+
+
 def process_ids() -> Iterable[int]:
     """Every process that /proc shows."""
     return (int(name) for name in os.listdir("/proc") if name.isdigit())
@@ -598,3 +603,43 @@ def leave_all(stand_in: Init, command: list[str], count: int) -> None:
         pid = running.pid
         wait_until(lambda: len(zombies_of(pid)) == count, f"{count} zombies")
         assert running.finish().code == 57
+
+
+# Makes an orphan for each byte read, exits with 23 at the end of file, and says what signals it gets. By way of a pipe:
+# a Python handler does not run in a read that begins in the instant in which the signal comes.
+WORKER = """
+import os, select, signal
+woken, wake = os.pipe()
+os.set_blocking(wake, False)
+signal.set_wakeup_fd(wake)
+signal.signal(signal.SIGUSR1, lambda *_: None)
+signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # CPython ignores both; they must not come from pyinit
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+os.write(1, b"ready\\n")
+while True:
+    if woken in select.select([0, woken], [], [])[0]:
+        os.read(woken, 1)
+        os.write(1, b"signal\\n")
+        continue
+    if not os.read(0, 1):
+        os._exit(23)
+    parent = os.fork()
+    if parent == 0:
+        os.fork()
+        os._exit(0)
+    status = os.waitpid(parent, 0)[1]
+    os.write(1, b"failed\\n" if status else b"made\\n")
+"""
+
+
+def use(running: Running, orphans: int = 10) -> None:
+    """A worker's orphans are reaped, its signals arrive, and its exit code is its own."""
+    pid = running.pid
+    for number in range(1, orphans + 1):
+        running.write(b"x")
+        running.expect("made")
+        if number % 10 == 0:  # no limit is so low
+            wait_until(lambda: len(children_of(pid)) == 1, "all orphans to be reaped")
+    running.send(signal.SIGUSR1)
+    running.expect("signal")
+    assert running.finish().code == 23

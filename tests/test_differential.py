@@ -221,14 +221,17 @@ def test_left_behind(peers: dict[str, str]) -> None:
 
 
 def test_descriptors_are_closed_in_catatonit_alone(peers: dict[str, str]) -> None:
+    """But for the one that it reads its modules from."""
     reader, writer = os.pipe()
     os.set_inheritable(writer, True)
-    script = f"echo ready; read -r line; [ -e /proc/$$/fd/{writer} ] && echo $(ls /proc/$PPID/fd)"
+    script = f"echo ready; read -r line; [ -e /proc/$$/fd/{writer} ] && cd /proc/$PPID/fd && echo * && readlink *"
     with Running([peers["catatonit"], "--", *shell(script)], pass_fds=[writer]) as running:
         running.expect("ready")
         wait_until(lambda: waits_for_signals(running.pid), "the init to be in its loop")
         running.write(b"go\n")
-        assert running.read_line().split() == ["0", "1", "2"]
+        numbers = running.read_line().split()
+        files = dict(zip(numbers, (running.read_line() for _ in numbers)))
+        assert [number for number, path in files.items() if path != peers["catatonit"] + ".pyc"] == ["0", "1", "2"]
         assert running.finish().code == 0
     os.close(reader)
     os.close(writer)

@@ -14,52 +14,12 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Optional
 
 import pytest
-from support import (PYTHON, ROOT, Init, Running, children_of, number_of, observe_for, python, refuse_call, run, shell,
-                     wait_until, zombies_of)
-
+from support import (PYTHON, ROOT, WORKER, Init, Running, children_of, number_of, observe_for, python, refuse_call, run,
+                     shell, use, wait_until, zombies_of)
 NOBODY = 65535
 AS_NOBODY = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all"]
-# Makes an orphan for each byte read, exits with 23 at the end of file, and says what signals it gets. By way of a pipe:
-# a Python handler does not run in a read that begins in the instant in which the signal comes.
-WORKER = """
-import os, select, signal
-woken, wake = os.pipe()
-os.set_blocking(wake, False)
-signal.set_wakeup_fd(wake)
-signal.signal(signal.SIGUSR1, lambda *_: None)
-signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # CPython ignores both; they must not come from pyinit
-signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
-os.write(1, b"ready\\n")
-while True:
-    if woken in select.select([0, woken], [], [])[0]:
-        os.read(woken, 1)
-        os.write(1, b"signal\\n")
-        continue
-    if not os.read(0, 1):
-        os._exit(23)
-    parent = os.fork()
-    if parent == 0:
-        os.fork()
-        os._exit(0)
-    status = os.waitpid(parent, 0)[1]
-    os.write(1, b"failed\\n" if status else b"made\\n")
-"""
-
-
-def use(running: Running, orphans: int = 10) -> None:
-    """A worker's orphans are reaped, its signals arrive, and its exit code is its own."""
-    pid = running.pid
-    for number in range(1, orphans + 1):
-        running.write(b"x")
-        running.expect("made")
-        if number % 10 == 0:  # no limit is so low
-            wait_until(lambda: len(children_of(pid)) == 1, "all orphans to be reaped")
-    running.send(signal.SIGUSR1)
-    running.expect("signal")
-    assert running.finish().code == 23
 
 
 def test_worker_needs_a_reaper(stand_in: Init) -> None:
@@ -212,24 +172,6 @@ def test_resources_gone_after_the_start(init: Init) -> None:
                 running.expect("ready")
                 resource.prlimit(running.pid, limit, (0, 0))
                 use(running, 50)
-
-
-@pytest.mark.parametrize("options", [[], ["-w", "-vvv"]], ids=["quiet", "verbose"])
-@pytest.mark.parametrize("replacement", [None, b"", b"something else"], ids=["gone", "empty", "another"])
-def test_launcher_replaced_while_it_runs(mode: str, launcher: str, tmp_path: Path, options: list[str],
-                                         replacement: Optional[bytes]) -> None:
-    """An upgrade takes the files away: what is loaded later, such as a message, may be lost, and nothing else."""
-    for suffix in ("", ".pyc"):
-        text = Path(launcher + suffix).read_bytes()
-        (tmp_path / f"launcher{suffix}").write_bytes(text.replace(launcher.encode(), bytes(tmp_path / "launcher")))
-    (tmp_path / "launcher").chmod(0o755)
-    with Init(mode, [str(tmp_path / "launcher")]).start(python(WORKER), options) as running:
-        running.expect("ready")
-        for suffix in ("", ".pyc"):
-            (tmp_path / f"launcher{suffix}").unlink()
-            if replacement is not None:
-                (tmp_path / f"launcher{suffix}").write_bytes(replacement)
-        use(running)
 
 
 def runs_under(argv: list[str], *limits: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
-from support import Init, Running, observe_for, read_stat, read_status, shell, wait_until
+from support import Init, Running, observe_for, open_files, read_stat, read_status, shell, wait_until
 
 # Long enough to see a wake-up a second, which is what a timeout of one second in the loop makes.
 WINDOW = 2.5
@@ -55,8 +55,9 @@ def test_what_wakes_up_is_seen() -> None:
         assert count_wakeups(running.pid) > 0
 
 
-def test_nothing_is_held_open(init: Init) -> None:
-    """pyinit holds the descriptors that it was given and no other."""
+def test_nothing_is_held_open(init: Init, launcher: str) -> None:
+    """pyinit holds the descriptors that it was given, the one that it reads its modules from, and no other."""
     with init.start(shell("echo ready; read line")) as running:
         pid = settle(running)
-        assert sorted(os.listdir(f"/proc/{pid}/fd"), key=int) == ["0", "1", "2"]
+        files = open_files(pid)
+        assert (sorted(files), files[3]) == ([0, 1, 2, 3], launcher + ".pyc")
