@@ -1,9 +1,13 @@
 """Compiles the package into one .pyc file for a launcher; run by the very interpreter that is to load it.
 
-`PYTHON -IS bundle.py PERSONALITY` writes to stdout how many bytes of the file each start reads, in a line, and then the
-file. One file in place of a folder of them: nine imports from a folder cost 0.7 ms of opening and reading, from a
-bundle 0.1. First come the modules of the init path, in the order in which they import each other, then all others, each
-of which is read when it is first imported.
+`PYTHON -IS bundle.py PERSONALITY` writes the file to stdout. One file in place of a folder of them: nine imports from a
+folder cost 0.7 ms of opening and reading, from a bundle 0.1. First come the modules of the init path, in the order in
+which they import each other, then all others, each of which is read when it is first imported.
+
+A bundle is complete, so that a launcher can start with one that another installation wrote, as long as both keep to one
+protocol: the header is that of a .pyc, PEP 552, in which byte 8 is the protocol's number and bytes 9 to 11 are the size
+of the code that follows. That is executed with the file's descriptor as FILE, after which
+pyinit.main.main(ENTRY_MASK, NAME) can be called.
 """
 
 from __future__ import annotations
@@ -24,8 +28,11 @@ PAUSE_PATH = ("pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.
 NOT_BUNDLED = ("pyinit.__main__", "pyinit.bundle", "pyinit.install", "pyinit.lean")
 PACKAGES = ("pyinit", "pyinit.personalities")
 
-# The bundle's own code, with the descriptor that the launcher has opened as FILE in its globals, and
-# the SIZE that it has read of it. It is kept open, so
+# A launcher and a bundle of different protocols do not go together. Raise it with every change of what they share.
+PROTOCOL = 1
+HEADER_SIZE = 16
+
+# The bundle's own code, with the descriptor that the launcher has opened as FILE in its globals. It is kept open, so
 # that a file that is removed or replaced while pyinit runs is still the one that the modules are read from. It must not
 # stand in for stdio that is closed, and close-on-exec keeps it from the main child, fcntl(2) F_DUPFD_CLOEXEC. One that
 # is overwritten in place, as cp(1) does, is noticed by BUILD, which is read last: whoever writes a file writes its
@@ -56,7 +63,7 @@ class Bundle:
     def exec_module(module):
         offset, length = "LATER"[module.__name__]
         try:
-            code = posix.pread(FILE, length, SIZE + offset)
+            code = posix.pread(FILE, length, offset)
             build = posix.pread(FILE, 8, 8)
         except OSError as error:
             raise ImportError("the bundle cannot be read: " + error.strerror)
@@ -75,9 +82,10 @@ sys.modules["pyinit"].bundle_file = FILE
 """
 
 
-def build(root: str, personality: str) -> tuple[bytes, bytes]:
-    """The package below the folder `root` as a .pyc file, for a launcher that mostly is `personality`, a module's name:
-    the part that each start reads, and the rest. Raises OSError, SyntaxError.
+def build(root: str, personality: str) -> bytes:
+    """The package below the folder `root` as a .pyc file, for a launcher that mostly is `personality`, a module's name.
+
+    Raises OSError, SyntaxError.
     """
     now = [name.replace("*", personality) for name in (PAUSE_PATH if personality == "pause" else INIT_PATH)]
     modules = tuple((name, package_of(name), compile_module(root, name)) for name in now)
@@ -87,11 +95,16 @@ def build(root: str, personality: str) -> tuple[bytes, bytes]:
             code = marshal.dumps(compile_module(root, name))
             index[name] = len(rest), len(code)
             rest += code
-    identity = source_hash(0, marshal.dumps(modules) + rest)
-    program = compile(LOADER, "bundle.py", "exec", dont_inherit=True, optimize=2)
-    program = replace_constants(program, {"NOW": modules, "LATER": index, "BUILD": identity})
-    # The header of a hash-based .pyc that is not checked against a source, PEP 552.
-    return MAGIC_NUMBER + (1).to_bytes(4, "little") + identity + marshal.dumps(program), rest
+    content = source_hash(0, marshal.dumps(modules) + rest)
+    loader = compile(LOADER, "bundle.py", "exec", dont_inherit=True, optimize=2)
+    code, size = b"", -1
+    while len(code) != size:  # the code holds its own size, in numbers of one length: two rounds
+        size = len(code)
+        build = bytes([PROTOCOL]) + size.to_bytes(3, "little") + content[:4]
+        later = {name: (HEADER_SIZE + size + offset, length) for name, (offset, length) in index.items()}
+        code = marshal.dumps(replace_constants(loader, {"NOW": modules, "LATER": later, "BUILD": build}))
+    # The flags are those of a hash-based .pyc that is not checked against a source.
+    return MAGIC_NUMBER + (1).to_bytes(4, "little") + build + code + rest
 
 
 def find_modules(root: str) -> list[str]:
@@ -150,5 +163,4 @@ def without_annotation(node):
 
 
 if __name__ == "__main__":
-    START, REST = build(__file__.rpartition("/")[0] + "/..", sys.argv[1])
-    sys.stdout.buffer.write(b"%d\n" % len(START) + START + REST)
+    sys.stdout.buffer.write(build(__file__.rpartition("/")[0] + "/..", sys.argv[1]))

@@ -2,6 +2,12 @@
 
 `pyinit-install DEST` writes DEST, a script that blocks signals in its first statement, and DEST.pyc, the compiled
 package, which it loads from beside itself, else from where that was written. They need nothing but the interpreter.
+
+A launcher that is there works before, during and after it is replaced, also for a start that has read one of the two
+files before that and reads the other one after it; the script itself is read twice, by the kernel for the interpreter
+and by that. So a script takes every bundle of its key: the magic number of the interpreter that runs it, and the
+protocol, see bundle.py. Where the key changes, both the old and the new bundle are also written beside DEST.pyc under
+the name of their key, where they stay.
 """
 
 from __future__ import annotations
@@ -16,32 +22,29 @@ from . import __version__
 from .main import PERSONALITIES
 
 # The signals are blocked in the first statement, as those that come earlier are lost. The package is looked for beside
-# the launcher, then where it was written; a file that is not the launcher's own, by its first 16 bytes, is passed over.
-# What is said when there is none stands in a string, so that it is compiled only then: each line here is compiled at
-# every start.
+# the launcher, then where it was written; a file that does not begin with the key is passed over. What is seldom needed
+# stands in strings, so that it is compiled only then: each line here is compiled at every start.
 LAUNCHER = """\
 #!{python} -ISXutf8
 import _signal; ENTRY_MASK = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
 # Written by pyinit-install, pyinit {version}, for {implementation}.
 import marshal, posix
 from _frozen_importlib_external import MAGIC_NUMBER
-HEADER = {header!r}
+KEY = MAGIC_NUMBER + {key!r}
 try:
     for PATH in (__file__ + ".pyc", {bundle!r}):
         try:
             FILE = posix.open(PATH, posix.O_CLOEXEC)
-            CODE = posix.read(FILE, {size})
-            if CODE[:16] == HEADER:
+            HEADER = posix.read(FILE, 16)
+            if HEADER[:9] == KEY:
                 break
             posix.close(FILE)
-            REASON = "it is not the one that was written with the launcher"
+            REASON = "it is for another Python, or for no launcher of this kind"
         except OSError as error:
             REASON = error.strerror
     else:
-        raise ImportError(REASON)
-    if HEADER[:4] != MAGIC_NUMBER:
-        raise ImportError("this is another Python")
-    exec(marshal.loads(memoryview(CODE)[16:]), {{"FILE": FILE, "SIZE": {size}}})
+        exec({search!r})
+    exec(marshal.loads(posix.read(FILE, int.from_bytes(HEADER[9:12], "little"))), {{"FILE": FILE}})
 except BaseException as error:
     try:
         exec({failure!r})
@@ -49,15 +52,31 @@ except BaseException as error:
         posix.write(2, b"pyinit: cannot load the package: out of memory\\n")
     finally:
         posix._exit(1)
-del CODE
 from pyinit.main import main
 main(ENTRY_MASK, {name!r})
+"""
+
+# A launcher is being replaced by one for another Python.
+SEARCH = """\
+for SECOND in (__file__, {destination!r}):
+    try:
+        FILE = posix.open(SECOND + ".%d-%d.pyc" % (int.from_bytes(KEY[:2], "little"), KEY[8]), posix.O_CLOEXEC)
+        HEADER = posix.read(FILE, 16)
+        if HEADER[:9] == KEY:
+            break
+    except OSError:
+        pass
+else:
+    raise ImportError(REASON)
 """
 
 FAILURE = """\
 posix.write(2, ("pyinit: cannot load %s: %s; expected the file that pyinit-install wrote with the launcher, for "
                 "{implementation}\\n" % (PATH, str(error) or repr(error))).encode("utf-8", "surrogateescape"))
 """
+
+# What a bundle has to have in common with a script: magic number, flags and protocol, of the header's 16 bytes.
+MAGIC_SIZE, KEY_SIZE = 4, 9
 
 # How long the interpreter of a launcher may take to compile the package, in seconds.
 COMPILE_TIMEOUT = 60
@@ -70,8 +89,8 @@ class InstallError(Exception):
 def install(destination: str, python: str = sys.executable, pause: bool = False) -> list[str]:
     """Write a launcher at `destination` that runs under the interpreter `python`; return the files written.
 
-    With `pause` it is a pause under any name; else its name decides. Raises InstallError; a file or a link that was
-    there is replaced whole or left as it was.
+    With `pause` it is a pause under any name; else its name decides. Raises InstallError; a launcher that was there
+    works then, or the new one does.
     """
     destination = resolve(destination, "the launcher itself")
     name = "pause" if pause else os.path.basename(destination)
@@ -86,14 +105,53 @@ def install(destination: str, python: str = sys.executable, pause: bool = False)
     if len(os.fsencode(shebang)) > 127 or any(space in python for space in " \t\n"):
         raise InstallError(f"{python}: the kernel takes no such path behind #!; expected one without spaces "
                            "and of 115 bytes at most")
-    size, _, content = compile_package(python, PERSONALITIES[name]).partition(b"\n")
+    content = compile_package(python, PERSONALITIES[name])
     text = LAUNCHER.format(python=python, version=__version__,
                            implementation=implementation, bundle=bundle, name=name,
-                           size=int(size), header=content[:16],
+                           key=content[MAGIC_SIZE:KEY_SIZE],
+                           search=SEARCH.format(destination=destination),
                            failure=FAILURE.format(implementation=implementation))
+    return write_pair(destination, os.fsencode(text), content)
+
+
+def write_pair(destination: str, script: bytes, content: bytes) -> list[str]:
+    """Write a script and its bundle in an order in which each start finds a pair; return the files written.
+
+    At any moment, for each key that a bundle here ever had: DEST.pyc has it, or there is a bundle under the name of the
+    key, which is replaced and never removed. Raises InstallError.
+    """
+    bundle, second = destination + ".pyc", destination + key_suffix(content)
+    old = read_bundle(bundle)
+    if not old or old[:KEY_SIZE] == content[:KEY_SIZE]:
+        bundles = [second, bundle] if os.path.lexists(second) else [bundle]
+        for path in bundles:
+            write_file(path, content, 0o644)
+        write_file(destination, script, 0o755)
+        return [destination, *reversed(bundles)]
+    kept = destination + key_suffix(old)
+    write_file(kept, old, 0o644)
+    write_file(second, content, 0o644)
+    write_file(destination, script, 0o755)
     write_file(bundle, content, 0o644)
-    write_file(destination, os.fsencode(text), 0o755)
-    return [destination, bundle]
+    return [destination, bundle, second, kept]
+
+
+def read_bundle(path: str) -> bytes:
+    """The content of a bundle, b"" if there is none. Raises InstallError if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise InstallError(f"{path}: cannot read the bundle that is there: {error.strerror}") from None
+    # A magic number, which ends in a newline, and the flags of PEP 552 that bundle.py sets.
+    return content if content[2:8] == b"\r\n\1\0\0\0" and len(content) > 16 else b""
+
+
+def key_suffix(content: bytes) -> str:
+    """What is added to a launcher's name for a bundle that is not DEST.pyc: the magic number and the protocol."""
+    return f".{int.from_bytes(content[:2], 'little')}-{content[KEY_SIZE - 1]}.pyc"
 
 
 def resolve(path: str, what: str) -> str:

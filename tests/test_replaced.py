@@ -1,25 +1,62 @@
-"""The launcher's files are removed or replaced while it runs."""
+"""The launcher's files are removed or replaced: while it runs, between the two reads of a start, and with each write of
+the installer failing.
+"""
 
 from __future__ import annotations
 
+import errno
+import functools
 import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import (DEADLINE, NAMESPACE, PYTHON, ROOT, WORKER, Init, Running, Terminal, open_files, python, run, shell,
-                     use, wait_until)
+from support import (DEADLINE, NAMESPACE, PYTHON, ROOT, WORKER, Init, Running, Terminal, find_pythons, open_files,
+                     python, run, shell, use, version_of, wait_until)
+
+from pyinit import install
+from pyinit.install import InstallError
+
+VERSION = version_of(PYTHON) or ""
+OTHER_PYTHONS = [path for version, path in find_pythons().items() if version.split(".")[:2] != VERSION.split(".")[:2]]
+
+# Installs for ever, as quickly as it can: what an interpreter compiles is kept. argv: a folder with the package, DEST,
+# the interpreters. Bundles of one package differ by the personality that each start loads. Each byte on stdin is
+# answered with the number of installations.
+REINSTALL = """
+import functools, os, select, sys
+sys.path.insert(0, sys.argv[1])
+from pyinit import install
+install.inspect_interpreter = functools.lru_cache(install.inspect_interpreter)
+compile_package = functools.lru_cache(install.compile_package)
+done = 0
+while True:
+    for interpreter in sys.argv[3:]:
+        for personality in ("native", "tini", "pause"):
+            install.compile_package = lambda python, _: compile_package(python, personality)
+            install.install(sys.argv[2], interpreter)
+            done += 1
+            if select.select([0], [], [], 0)[0]:
+                os.read(0, 1) or os._exit(0)
+                os.write(1, b"%d\\n" % done)
+"""
+
+# Goes on with a start whose script was read before: argv[1] is a copy of that, the rest is the command line.
+GO_ON = """
+import sys
+script, sys.argv = sys.argv[1], sys.argv[2:]
+exec(compile(open(script, "rb").read(), sys.argv[0], "exec"), {"__name__": "__main__", "__file__": sys.argv[0]})
+"""
 
 # Loads a bundle, argv[1], as a launcher does, and has the content of argv[2] written over it in place.
 LOAD = """
 import marshal, posix, sys
 FILE = posix.open(sys.argv[1], posix.O_CLOEXEC)
 own = posix.pread(FILE, 1 << 20, 0)
-code = marshal.loads(own[16:])
-exec(code, {"FILE": FILE, "SIZE": 16 + len(marshal.dumps(code))})
+exec(marshal.loads(own[16:]), {"FILE": FILE})
 import pyinit.finish
 def load(name):
     try:
@@ -50,6 +87,11 @@ def install_launcher(path: object, package: object = ROOT, interpreter: str = PY
                           capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     return str(path)
+
+
+def check(launcher: object) -> None:
+    """The launcher runs a command."""
+    assert run([launcher, "-s", "--", *shell("exit 41")]) == (41, b"", b"")
 
 
 # While it runs ------------------------------------------------------------------------------------------------------
@@ -163,3 +205,167 @@ def test_goes_on_when_overwritten_in_place(mode: str, tmp_path: Path, another_pa
         for suffix in ("", ".pyc"):
             shutil.copyfile(other + suffix, launcher + suffix)
         use(running)
+
+
+# While it starts ----------------------------------------------------------------------------------------------------
+
+def go_on(script: object, launcher: str) -> None:
+    """A start whose script was read some time ago runs a command."""
+    interpreter = Path(str(script)).read_text().splitlines()[0][2:].split()[0]
+    result = run([interpreter, "-ISXutf8", "-c", GO_ON, script, launcher, "-s", "--", *shell("exit 42")])
+    assert result == (42, b"", b"")
+
+
+def test_start_across_reinstallations(tmp_path: Path, another_package: str) -> None:
+    """Each script that was there finds a bundle, however often the launcher has been replaced meanwhile."""
+    launcher = install_launcher(tmp_path / "launcher")
+    installations = [(ROOT, PYTHON), (another_package, PYTHON),
+                     *((package, path) for path in OTHER_PYTHONS[:2] for package in (ROOT, another_package)),
+                     (ROOT, PYTHON), (another_package, PYTHON)]
+    scripts = []
+    for number, (package, interpreter) in enumerate(installations):
+        scripts.append(shutil.copy(launcher, tmp_path / f"script{number}"))
+        install_launcher(launcher, package, interpreter)
+        for script in scripts:
+            go_on(script, launcher)
+        check(launcher)
+
+
+def test_reinstallation_for_the_same_python_leaves_two_files(tmp_path: Path, another_package: str) -> None:
+    for package in (ROOT, another_package, ROOT):
+        install_launcher(tmp_path / "launcher", package)
+        assert sorted(os.listdir(tmp_path)) == ["launcher", "launcher.pyc"]
+
+
+@pytest.mark.skipif(not OTHER_PYTHONS, reason="no second version of Python on this machine")
+def test_reinstallation_for_another_python(tmp_path: Path) -> None:
+    """The two files are all that a copy needs; a bundle for each interpreter is kept for starts under way."""
+    for interpreter in (PYTHON, OTHER_PYTHONS[0], OTHER_PYTHONS[0], PYTHON):
+        launcher = install_launcher(tmp_path / "launcher", interpreter=interpreter)
+        (tmp_path / "copy").mkdir()
+        for suffix in ("", ".pyc"):
+            shutil.copy(launcher + suffix, tmp_path / "copy")
+        (tmp_path / "away").mkdir()
+        for path in tmp_path.glob("launcher*"):
+            path.rename(tmp_path / "away" / path.name)
+        check(tmp_path / "copy/launcher")
+        for path in (tmp_path / "away").iterdir():
+            path.rename(tmp_path / path.name)
+        shutil.rmtree(tmp_path / "copy")
+        (tmp_path / "away").rmdir()
+    assert len(os.listdir(tmp_path)) == 4
+
+
+@pytest.fixture
+def reinstalling(tmp_path: Path) -> Iterator[tuple[str, Running]]:
+    """A launcher that is replaced all the time, also by one for another interpreter."""
+    launcher = install_launcher(tmp_path / "launcher")
+    argv = [PYTHON, "-c", REINSTALL, str(ROOT), launcher, PYTHON, *OTHER_PYTHONS[:1]]
+    with Running(argv) as running:
+        yield launcher, running
+
+
+def count(running: Running) -> int:
+    """How many reinstallations there were."""
+    running.write(b"x")
+    return int(running.read_line())
+
+
+def test_starts_during_reinstallations(reinstalling: tuple[str, Running]) -> None:
+    """A hundred and more of them, several while each start goes on; and wherever a reinstallation stops."""
+    launcher, running = reinstalling
+    starts, first = 0, count(running)
+    while starts < 150 or count(running) < first + 100:
+        check(launcher)
+        starts += 1
+        if starts % 10 == 0:
+            os.kill(running.pid, signal.SIGSTOP)
+            check(launcher)
+            os.kill(running.pid, signal.SIGCONT)
+
+
+# While a write fails ------------------------------------------------------------------------------------------------
+
+class FailingCalls:
+    """What write_file() calls, of which one fails."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int, error: int) -> None:
+        self.left, self.error = number, error
+        monkeypatch.setattr(install.tempfile, "mkstemp", self.wrap(install.tempfile.mkstemp))
+        for name in ("chmod", "replace"):
+            monkeypatch.setattr(install.os, name, self.wrap(getattr(os, name)))
+        monkeypatch.setattr(install, "open", self.open, raising=False)
+
+    def fail(self) -> None:
+        self.left -= 1
+        if self.left == -1:
+            raise OSError(self.error, os.strerror(self.error))
+
+    def wrap(self, call: Callable) -> Callable:
+        def wrapped(*arguments, **more):
+            self.fail()
+            return call(*arguments, **more)
+        return wrapped
+
+    def open(self, file, mode: str):
+        """A file whose write fails after half of it."""
+        stream = open(file, mode)
+        write = stream.write
+
+        def write_half(content: bytes) -> None:
+            if self.left == 0:
+                write(content[:len(content) // 2])
+            self.fail()
+            write(content)
+
+        if "w" in mode:
+            return Proxy(stream, write_half)
+        self.fail()
+        return stream
+
+
+class Proxy:
+    """A file with a write of its own."""
+
+    def __init__(self, file, write: Callable) -> None:
+        self.file, self.write = file, write
+
+    def __enter__(self) -> Proxy:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.file.close()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EACCES], ids=errno.errorcode.get)
+@pytest.mark.parametrize("interpreter", [PYTHON, *OTHER_PYTHONS[:1]], ids=version_of)
+def test_each_call_of_the_installer_failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, interpreter: str,
+                                            error: int) -> None:
+    """The launcher that was there works, or the new one does; so does a start under way; and the next one installs."""
+    for name in ("inspect_interpreter", "compile_package"):  # once, and before anything fails
+        monkeypatch.setattr(install, name, functools.lru_cache(getattr(install, name)))
+    for path in (PYTHON, interpreter):
+        install.install(str(tmp_path / "launcher"), path)
+    launcher, script = str(tmp_path / "launcher"), tmp_path / "script"
+    failed = 0
+    while True:
+        for path in tmp_path.iterdir():
+            path.unlink()
+        install.install(launcher, PYTHON)
+        shutil.copy(launcher, script)
+        with monkeypatch.context() as patch:
+            calls = FailingCalls(patch, failed, error)
+            try:
+                install.install(launcher, interpreter)
+            except InstallError as refusal:
+                assert os.strerror(error) in str(refusal)
+            else:
+                break
+        check(launcher)
+        go_on(script, launcher)
+        assert not list(tmp_path.glob(".pyinit.*"))
+        install.install(launcher, interpreter)
+        check(launcher)
+        go_on(script, launcher)
+        failed += 1
+    assert calls.left >= 0 and failed == (9 if interpreter == PYTHON else 17)
