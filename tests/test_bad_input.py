@@ -77,6 +77,19 @@ def test_text_to_a_slow_reader(launcher: str) -> None:
     assert (got, process.returncode) == (whole, 0)
 
 
+def test_stdin_that_is_a_directory(any_init: Init) -> None:
+    """CPython ends before any statement, and says what the README quotes among the limits."""
+    folder = os.open("/", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        done = subprocess.run([*any_init.prefix(), *any_init.program, "--", "true"], stdin=folder, capture_output=True,
+                              cwd=ROOT)
+    finally:
+        os.close(folder)
+    message = done.stderr.decode().partition("\n")[0]
+    assert done.returncode == 1 and "is a directory" in message
+    assert message in " ".join((ROOT / "README.md").read_text().split()), message
+
+
 def test_package_is_not_run_for_other_names(tmp_path: Path) -> None:
     """A link of any other name to the launcher is pyinit."""
     launcher = tmp_path / "pyinit"
