@@ -1,6 +1,7 @@
 """The personality beside the real program, on the same case: exit code, stdout, stderr, and what the child sees.
 
-Messages of a run are pyinit's own behind the peer's prefix, and so are left out; those about a command line are compared.
+Messages of a run are pyinit's own behind the peer's prefix, and so are left out; those about a command line are
+compared.
 """
 
 from __future__ import annotations
@@ -165,7 +166,8 @@ def test_signal_as_the_real_program(peer: str, options: list[str], number: int, 
 
 
 # Each peer's prefix: what people search their logs for. A message for each descriptor that it writes to.
-PREFIXES = [("tini", ["-s"], b"[FATAL tini (PID)] cannot run", 2), ("tini", ["-s", "-v"], b"[INFO  tini (PID)] started", 1),
+PREFIXES = [("tini", ["-s"], b"[FATAL tini (PID)] cannot run", 2),
+            ("tini", ["-s", "-v"], b"[INFO  tini (PID)] started", 1),
             ("dumb-init", [], b"[dumb-init] cannot run", 2), ("catatonit", [], b"ERROR (catatonit:PID): cannot run", 2)]
 
 
