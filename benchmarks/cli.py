@@ -18,7 +18,7 @@ from dataclasses import asdict
 from typing import Callable, Iterator, Optional, Sequence
 
 from pyinit.lean import MACHINES
-from pyinit.zombies.words import parse_number
+from pyinit.zombies.render.words import parse_number
 
 from . import generators, inits, machine, namespaces, pidfd, report, storm_command, svg, tracing
 from .bench import Bench
@@ -159,7 +159,7 @@ def remove_stale_folders() -> None:
 
 def write_launcher(launcher: str, python: str) -> str:
     """Write a fresh launcher for this checkout's pyinit, which its base name makes what it is; return its path."""
-    return write("pyinit.install", "--python", python, launcher)
+    return write("pyinit.launcher", "--python", python, launcher)
 
 
 def write_lean(path: str) -> str:

@@ -1,6 +1,6 @@
 """`python3 -m pyinit`: block signals first, for each one that comes earlier is lost; then everything else."""
 
-from .signals import block_signals
+from .linux.signals import block_signals
 
 ENTRY_MASK = block_signals()
 

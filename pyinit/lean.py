@@ -19,7 +19,7 @@ import sys
 from typing import Callable, NamedTuple, Optional, Union
 
 from . import __version__
-from .install import InstallError, check_destination, print_paths, resolve, write_file
+from .destination import ToolError, check_destination, print_paths, resolve, write_file
 
 # Signal numbers, signal(7), the same on both machines: <asm-generic/signal.h> and arch/x86/include/uapi/asm/signal.h.
 SIGINT, SIGPIPE, SIGTERM, SIGCHLD, SIGTTOU, SIGXFSZ = 2, 13, 15, 17, 22, 25
@@ -388,12 +388,12 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         if arguments.machine not in MACHINES:
-            raise InstallError(f"--machine {arguments.machine!r}: expected {' or '.join(MACHINES)}")
+            raise ToolError(f"--machine {arguments.machine!r}: expected {' or '.join(MACHINES)}")
         path = resolve(arguments.out, "the program itself")
         check_destination(path, "the program itself")
         write_file(path, build(arguments.machine), 0o755)
         print_paths([path])
-    except InstallError as error:
+    except ToolError as error:
         print(f"pyinit-lean: {error}", file=sys.stderr)
         return 1
     return 0

@@ -27,7 +27,7 @@ class Log:
         if level > self.verbosity and level > FATAL:
             return
         try:
-            from .lines import write_line
+            from .linux.output import write_line
 
             prefix = self.prefixes[level].format(pid=posix.getpid())
             try:

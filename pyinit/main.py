@@ -7,7 +7,7 @@ import sys
 
 from .log import Log, write_last_words
 from .options import UsageError
-from .signals import EntryState, block_signals
+from .linux.signals import EntryState, block_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def main(entry_mask: Optional[set[int]] = None, name: str = "pyinit") -> NoRetur
         write_last_words()
     except BaseException as error:
         try:
-            from .lines import write_line
+            from .linux.output import write_line
 
             write_line(f"pyinit: unexpected {error!r}")
         except BaseException:
@@ -51,17 +51,17 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
     arguments = arguments[1:]
     try:
         if arguments and arguments[0].partition("=")[0] == "--as" and PERSONALITIES[name] == "native":
-            from .front import read_name
+            from .cli.arguments import read_name
 
             name, arguments = read_name(arguments)
         personality = find_personality(PERSONALITIES[name])
         options = personality.parse(arguments, posix.environ, name)
         if options.reap or b"PYINIT_REAP" in posix.environ:
-            from .front import set_reaper
+            from .cli.arguments import set_reaper
 
             set_reaper(options, posix.environ)
     except UsageError as error:
-        from .lines import write_line
+        from .linux.output import write_line
 
         write_line(str(error))
         return 1
@@ -71,10 +71,10 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
     if "__file__" in globals():
         load_all()
     if options.pause:
-        from .pause import pause
+        from .supervisor.pause import pause
 
         return pause(options, log)
-    from .supervise import Supervisor
+    from .supervisor.loop import Supervisor
 
     return Supervisor(options, entry, log).run()
 
@@ -84,17 +84,19 @@ def load_all() -> None:
 
     Not from a launcher: it keeps its bundle open, from which it reads each module when it is needed, bundle.py.
     """
-    from . import descriptors, lines, messages, processes, refusal, terminal  # noqa: F401
+    from .linux import descriptors, output as lines  # noqa: F401
+    from . import messages  # noqa: F401
+    from .child import descendants as processes, exec_errors as refusal, terminal  # noqa: F401
 
     try:
-        from . import prctl  # noqa: F401
+        from .linux import prctl  # noqa: F401
     except ImportError:
         pass  # no _ctypes, as with Debian's python3-minimal
 
 
 def find_personality(module: str):
     """The module that reads the command line."""
-    name = "pyinit.personalities." + module
+    name = "pyinit.cli." + module
     __import__(name)
     return sys.modules[name]
 
@@ -103,6 +105,6 @@ def read_arguments() -> list[str]:
     """argv, decoded as UTF-8 with surrogateescape, from which every byte comes back."""
     if sys.getfilesystemencoding() == "utf-8":
         return sys.argv
-    from .front import read_legacy_arguments
+    from .cli.arguments import read_legacy_arguments
 
     return read_legacy_arguments()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .signal_names import signal_name
+from .linux.signal_names import signal_name
 
 
 def unexpected(error: BaseException) -> str:

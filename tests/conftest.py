@@ -49,7 +49,7 @@ def install_folder() -> Iterator[Path]:
 def launcher(install_folder: Path) -> str:
     """A launcher as a user installs it."""
     path = install_folder / "pyinit"
-    subprocess.run([PYTHON, "-m", "pyinit.install", path], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([PYTHON, "-m", "pyinit.launcher", path], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return str(path)
 
 
@@ -57,7 +57,7 @@ def launcher(install_folder: Path) -> str:
 def pause_launcher(install_folder: Path) -> str:
     """A launcher of the pause."""
     path = install_folder / "pause"
-    subprocess.run([PYTHON, "-m", "pyinit.install", "--pause", path], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([PYTHON, "-m", "pyinit.launcher", "--pause", path], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return str(path)
 
 

@@ -93,6 +93,6 @@ def test_stdin_that_is_a_directory(any_init: Init) -> None:
 def test_package_is_not_run_for_other_names(tmp_path: Path) -> None:
     """A link of any other name to the launcher is pyinit."""
     launcher = tmp_path / "pyinit"
-    subprocess.run([PYTHON, "-m", "pyinit.install", launcher], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([PYTHON, "-m", "pyinit.launcher", launcher], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     (tmp_path / "other").symlink_to(launcher)
     assert run([tmp_path / "other", "--version"]).out.startswith(b"pyinit ")

@@ -95,7 +95,7 @@ def install_on_host(lab: Lab, name: str) -> tuple[str, list[str]]:
     """Install a launcher for the base image's interpreter; return its path, and podman's options to have its .pyc."""
     folder = lab.folder / "files"
     lab.podman("run", "--rm", "--volume", f"{ROOT}:/src:ro", "--volume", f"{folder}:/usr/local/bin",
-               "--workdir", "/src", BASE, "python3", "-m", "pyinit.install", f"/usr/local/bin/{name}")
+               "--workdir", "/src", BASE, "python3", "-m", "pyinit.launcher", f"/usr/local/bin/{name}")
     return f"{folder}/{name}", ["--volume", f"{folder}/{name}.pyc:/usr/local/bin/{name}.pyc:ro"]
 
 
@@ -524,7 +524,7 @@ def test_pod_reaps_what_exec_and_health_checks_leave(lab: Lab, each_pause: str) 
 def test_pod_entered_as_catatonit(lab: Lab) -> None:
     """An infra container that is podman's own way to have a pause: `/catatonit -P`."""
     dockerfile = lab.write("Dockerfile.catatonit", f"FROM {BASE}\nRUN --mount=from=pyinit,target=/tmp/pyinit "
-                           "cd /tmp/pyinit && python3 -m pyinit.install /catatonit\n"
+                           "cd /tmp/pyinit && python3 -m pyinit.launcher /catatonit\n"
                            'ENTRYPOINT ["/catatonit", "-P"]\n')
     lab.build("catatonit", dockerfile, "--build-context", f"pyinit={ROOT}")
     pod, pause = make_pod(lab, "localhost/catatonit")

@@ -116,7 +116,7 @@ SIGNALS = [(peer, options, number) for peer, options in (("tini", ["-s"]), ("tin
 def peers(install_folder: Path) -> dict[str, str]:
     """A launcher for each peer."""
     for peer in PEERS:
-        subprocess.run([PYTHON, "-m", "pyinit.install", install_folder / peer], cwd=ROOT, check=True,
+        subprocess.run([PYTHON, "-m", "pyinit.launcher", install_folder / peer], cwd=ROOT, check=True,
                        stdout=subprocess.DEVNULL)
     return {peer: str(install_folder / peer) for peer in PEERS}
 

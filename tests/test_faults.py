@@ -230,7 +230,7 @@ def public_init(mode: str, needs_root: None) -> Iterator[Init]:
     """A launcher that every user may run."""
     folder = tempfile.mkdtemp(prefix="pyinit-public-")
     os.chmod(folder, 0o755)
-    subprocess.run([PYTHON, "-m", "pyinit.install", "--python", public_python(), f"{folder}/pyinit"], cwd=ROOT,
+    subprocess.run([PYTHON, "-m", "pyinit.launcher", "--python", public_python(), f"{folder}/pyinit"], cwd=ROOT,
                    check=True, stdout=subprocess.DEVNULL)
     yield Init(mode, [f"{folder}/pyinit"])
     shutil.rmtree(folder)

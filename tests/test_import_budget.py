@@ -8,27 +8,29 @@ from pathlib import Path
 import pytest
 from support import NAMESPACE, PYTHON, run
 
-from pyinit.bundle import INIT_PATH, PAUSE_PATH
+from pyinit.launcher.bundle import INIT_PATH, PAUSE_PATH
 
 # Below `signal` and `os`; built into the interpreter, and so free, as is all that a bare interpreter has loaded.
 BUILT_IN = {"_signal", "posix", "marshal", "gc"}
 # prctl(2) is called: as a subreaper, or to find out whether pyinit is one.
-FOR_PRCTL = {"_ctypes", "pyinit.prctl", "pyinit.attributes"}
+FOR_PRCTL = {"_ctypes", "pyinit.linux.prctl", "pyinit.supervisor.adoption"}
 # There is an option.
-FOR_OPTIONS = {"pyinit.personalities.getopt", "pyinit.personalities.native_options"}
+FOR_OPTIONS = {"pyinit.cli.getopt", "pyinit.cli.native_options"}
 # More than the plain way is asked for, or told.
-FOR_MORE = {"pyinit.plan"}
+FOR_MORE = {"pyinit.supervisor.selection"}
 # A message is shown, to where poll(2) may be needed.
-FOR_MESSAGE = {"select", "pyinit.lines", "pyinit.messages", "pyinit.signal_names"}
+FOR_MESSAGE = {"select", "pyinit.linux.output", "pyinit.messages", "pyinit.linux.signal_names"}
 # Needed once the main child runs, if at all: a launcher reads it from its open bundle then.
-FOR_LATER = {"pyinit.descriptors", "pyinit.processes", "pyinit.refusal", "pyinit.terminal"}
+FOR_LATER = {"pyinit.linux.descriptors", "pyinit.child.descendants", "pyinit.child.exec_errors",
+             "pyinit.child.terminal"}
 # The package as it is imported from its folder.
-PACKAGE = {"pyinit", "pyinit.__main__", "pyinit.files", "pyinit.log", "pyinit.main", "pyinit.options",
-           "pyinit.personalities", "pyinit.personalities.native", "pyinit.reaper",
-           "pyinit.signals", "pyinit.spawn", "pyinit.supervise"}
+SHARED = {"pyinit", "pyinit.cli", "pyinit.linux", "pyinit.linux.files", "pyinit.linux.signals", "pyinit.log",
+          "pyinit.main", "pyinit.options", "pyinit.supervisor", "pyinit.supervisor.reaper"}
+PACKAGE = SHARED | {"pyinit.__main__", "pyinit.child", "pyinit.child.spawn", "pyinit.cli.native",
+                    "pyinit.supervisor.loop"}
 # What a start never needs.
 DEAR = {"os", "site", "re", "enum", "signal", "ctypes", "typing", "argparse", "logging", "subprocess", "dataclasses",
-        "functools", "collections", "threading", "tempfile", "pyinit.install", "pyinit.bundle"}
+        "functools", "collections", "threading", "tempfile", "pyinit.launcher.install", "pyinit.launcher.bundle"}
 
 
 def imported(*command: object) -> set[str]:
@@ -79,16 +81,15 @@ def test_imports_are_seen(launcher: str) -> None:
 
 def test_pause(pause_launcher: str) -> None:
     """Its version is what ends by itself; it takes the same way up to there."""
-    assert imported_by(pause_launcher, [], "-v") <= BUILT_IN | {"pyinit.personalities.native_texts", "pyinit.lines"}
+    assert imported_by(pause_launcher, [], "-v") <= BUILT_IN | {"pyinit.cli.native_texts", "pyinit.linux.output"}
 
 
 def test_modules_of_the_bundle() -> None:
     """What a launcher loads at each start without importing it, by this list and no other."""
     named = {name.replace("*", "native") for name in INIT_PATH}
     assert named == PACKAGE - {"pyinit.__main__"}
-    assert {name.replace("*", "pause") for name in PAUSE_PATH} == {
-        "pyinit", "pyinit.files", "pyinit.log", "pyinit.options", "pyinit.signals", "pyinit.main", "pyinit.reaper",
-        "pyinit.personalities", "pyinit.personalities.pause", "pyinit.lines", "pyinit.pause"}
+    assert {name.replace("*", "pause") for name in PAUSE_PATH} == SHARED | {
+        "pyinit.cli.pause", "pyinit.linux.output", "pyinit.supervisor.pause"}
 
 
 @pytest.mark.core
@@ -102,6 +103,6 @@ def test_module(namespaces: bool, tmp_path: Path) -> None:
     bare = run([PYTHON, "-X", "importtime", "-m", "empty"], cwd=tmp_path).err.decode()
     known = {line.rpartition("|")[2].strip() for line in bare.splitlines()}
     more = imported(PYTHON, "-m", "pyinit", "-s", "--", "true") - known
-    assert {"pyinit.supervise", "pyinit.main"} <= more
+    assert {"pyinit.supervisor.loop", "pyinit.main"} <= more
     assert more <= PACKAGE | BUILT_IN | FOR_PRCTL | FOR_OPTIONS | FOR_MESSAGE | FOR_LATER | {"__future__"}
     assert not more & DEAR

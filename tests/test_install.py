@@ -16,7 +16,7 @@ OTHERS = [path for version, path in find_pythons().items() if version[:4] != (ve
 
 def install(*arguments: object, **popen) -> Result:
     """Run the installer's command line; it is no part of the init, and a traceback is none of its messages either."""
-    return run([PYTHON, "-m", "pyinit.install", *arguments], **popen)
+    return run([PYTHON, "-m", "pyinit.launcher", *arguments], **popen)
 
 
 def check(launcher: object) -> None:
@@ -171,7 +171,7 @@ def test_another_python(tmp_path: Path, python: str) -> None:
 def test_virtual_environment(tmp_path: Path) -> None:
     """From within one, the launcher runs the interpreter behind it and outlives it."""
     subprocess.run([PYTHON, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, timeout=DEADLINE * 4)
-    result = run([tmp_path / "venv/bin/python", "-m", "pyinit.install", tmp_path / "launcher"])
+    result = run([tmp_path / "venv/bin/python", "-m", "pyinit.launcher", tmp_path / "launcher"])
     assert result.code == 0, result
     shutil.rmtree(tmp_path / "venv")
     check(tmp_path / "launcher")
@@ -205,7 +205,7 @@ def test_destination_that_cannot_be_written(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["file", "launcher.pyc"]
 
 
-@pytest.mark.parametrize("tool", ["pyinit.install", "pyinit.lean"])
+@pytest.mark.parametrize("tool", ["pyinit.launcher", "pyinit.lean"])
 def test_working_directory_that_is_gone(tool: str, tmp_path: Path) -> None:
     """A relative path is of nothing then."""
     command = shell('rmdir "$PWD" && exec "$@"', PYTHON, "-m", tool)
@@ -216,7 +216,10 @@ def test_working_directory_that_is_gone(tool: str, tmp_path: Path) -> None:
         assert not code or b"launcher: the working directory cannot be found" in result.err
 
 
-@pytest.mark.parametrize("tool, suffixes", [("pyinit.install", ("", ".pyc")), ("pyinit.lean", ("",))])
+NAMES = {"pyinit.launcher": "pyinit-install", "pyinit.lean": "pyinit-lean"}
+
+
+@pytest.mark.parametrize("tool, suffixes", [("pyinit.launcher", ("", ".pyc")), ("pyinit.lean", ("",))])
 @pytest.mark.parametrize("shut, reason", [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")])
 def test_answer_that_cannot_be_written(tool: str, suffixes: tuple[str, ...], shut: str, reason: str,
                                        tmp_path: Path) -> None:
@@ -224,12 +227,12 @@ def test_answer_that_cannot_be_written(tool: str, suffixes: tuple[str, ...], shu
     result = run(shell(f'exec "$@" {shut}', PYTHON, "-m", tool, str(tmp_path / "launcher")))
     files = [f"{tmp_path}/launcher{suffix}" for suffix in suffixes]
     assert (result.code, result.out) == (1, b"")
-    assert result.err.decode() == f"{tool.replace('.', '-')}: stdout: cannot write to it: {reason}; " \
+    assert result.err.decode() == f"{NAMES[tool]}: stdout: cannot write to it: {reason}; " \
                                   f"written all the same: {', '.join(files)}\n"
     assert all(map(os.path.isfile, files))
 
 
-@pytest.mark.parametrize("tool, longest", [("pyinit.install", 251), ("pyinit.lean", 255)])
+@pytest.mark.parametrize("tool, longest", [("pyinit.launcher", 251), ("pyinit.lean", 255)])
 @pytest.mark.parametrize("encoding", ["ascii:strict", "utf-8:strict"])
 def test_any_name(tool: str, longest: int, encoding: str, tmp_path: Path) -> None:
     """Of bytes that are no text in the encoding of stdout, and as long as a file system takes it, NAME_MAX."""

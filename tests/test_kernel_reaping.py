@@ -20,7 +20,7 @@ from support import (DEADLINE, NAMESPACE, ONE_BY_ONE, ON_DEMAND, ZOMBIES_FIRST, 
 from test_idle import wakeups
 from test_pause import ORPHANS, enter
 
-from pyinit.kernel_reaper import PIDFD_GET_INFO
+from pyinit.supervisor.kernel_reaper import PIDFD_GET_INFO
 
 BOTH_REAPERS = True
 

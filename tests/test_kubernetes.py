@@ -17,7 +17,7 @@ import pytest
 
 from containers import BASE, PYTHON_BASE, Lab, orphans, run, wait_for_children, wait_for_zombies
 from cri import NODE, Containerd, Pod
-from pyinit.zombies.__main__ import parse_arguments
+from pyinit.zombies.cli import parse_arguments
 from support import NAMESPACE, ROOT, ZOMBIES_FIRST, children_of, process_ids, python, read_status, wait_until
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]  # the first one makes the base image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pyinit.options import Options, UsageError
-from pyinit.personalities import native
+from pyinit.cli import native
 
 C = ["command"]
 READ = [
@@ -144,7 +144,7 @@ def read(arguments: list[str], environment: dict[str, str]) -> dict:
 
 def fields(options: Options) -> dict:
     names = [name for name, value in vars(Options).items() if name[0] != "_" and not callable(value)]
-    return {name: getattr(options, name) for name in names}
+    return {**{name: getattr(options, name) for name in names}, "command": list(options.command)}
 
 
 @pytest.mark.parametrize("arguments, expected", READ, ids=str)

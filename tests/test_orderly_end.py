@@ -17,11 +17,11 @@ from support import (DEADLINE, NAMESPACE, Init, Running, children_of, number_of,
 from test_idle import count_wakeups
 from test_pause import enter
 
-from pyinit import processes
+from pyinit.child import descendants as processes
 from pyinit.log import Log
 from pyinit.options import Options
-from pyinit.orderly_end import LOOK_AGAIN, OrderlyEnd
-from pyinit.reaper import WaitReaper
+from pyinit.supervisor.orderly_end import LOOK_AGAIN, OrderlyEnd
+from pyinit.supervisor.reaper import WaitReaper
 
 BOTH_REAPERS = True
 
@@ -610,7 +610,7 @@ def test_how_long_it_waits(left: Optional[float], strangers: bool, least: float,
 @pytest.mark.parametrize("grace, found, leaves", [(0, False, True), (0, True, False), (1000, False, False)])
 def test_it_leaves_when_none_to_be_killed_can_be_found(monkeypatch, grace: float, found: bool, leaves: bool) -> None:
     """They could be waited for in vain."""
-    monkeypatch.setattr("pyinit.orderly_end.send_to_all", lambda number: found)
+    monkeypatch.setattr("pyinit.supervisor.orderly_end.send_to_all", lambda number: found)
     reaper = WaitReaper()
     assert make_end(grace=grace).advance(signal.SIGCHLD, 0, reaper) == leaves
 

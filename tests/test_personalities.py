@@ -9,10 +9,10 @@ import pytest
 from support import PYTHON, ROOT, run
 from test_options import fields
 
-from pyinit.front import read_name
+from pyinit.cli.arguments import read_name
 from pyinit.main import PERSONALITIES, find_personality
 from pyinit.options import Options, UsageError
-from pyinit.personalities import getopt
+from pyinit.cli import getopt
 
 COMMAND = ["true"]
 STOP = {20: 19, 21: 19, 22: 19}  # dumb-init: SIGTSTP, SIGTTIN and SIGTTOU become SIGSTOP
@@ -142,7 +142,7 @@ def test_called_by_a_link(launcher: str, tmp_path: Path) -> None:
 def test_called_by_the_name_it_was_written_under(name: str, install_folder: Path, tmp_path: Path) -> None:
     """Where it is mounted under a name that says nothing, as podman does."""
     path = install_folder / name
-    subprocess.run([PYTHON, "-m", "pyinit.install", path], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([PYTHON, "-m", "pyinit.launcher", path], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     (tmp_path / "podman-init").symlink_to(path)
     by_name, by_link = run([path, "--version"]), run([tmp_path / "podman-init", "--version"])
     assert by_link == by_name and by_name.code == 0

@@ -11,7 +11,7 @@ from support import (CLONES_FIRST, ON_DEMAND, ONE_BY_ONE, STAND_IN, TOGETHER, ZO
                      end_with_orphans, leave_all, number_of, python, read_stat, reap_all, run, scene, shell, wait_until,
                      zombies_of)
 
-from pyinit.reaper import WaitReaper
+from pyinit.supervisor.reaper import WaitReaper
 
 BOTH_REAPERS = True
 # Each way in which orphans come to be: what the main child does, and how many orphans that leaves.

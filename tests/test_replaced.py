@@ -10,6 +10,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,8 +18,9 @@ import pytest
 from support import (DEADLINE, NAMESPACE, PYTHON, ROOT, WORKER, Init, Running, Terminal, find_pythons, open_files,
                      python, run, shell, use, version_of, wait_until)
 
-from pyinit import install
-from pyinit.install import InstallError
+from pyinit import destination
+from pyinit.destination import ToolError
+from pyinit.launcher import install
 
 VERSION = version_of(PYTHON) or ""
 OTHER_PYTHONS = [path for version, path in find_pythons().items() if version.split(".")[:2] != VERSION.split(".")[:2]]
@@ -29,7 +31,7 @@ OTHER_PYTHONS = [path for version, path in find_pythons().items() if version.spl
 REINSTALL = """
 import functools, os, select, sys
 sys.path.insert(0, sys.argv[1])
-from pyinit import install
+from pyinit.launcher import install
 install.inspect_interpreter = functools.lru_cache(install.inspect_interpreter)
 compile_package = functools.lru_cache(install.compile_package)
 done = 0
@@ -56,8 +58,9 @@ LOAD = """
 import marshal, posix, sys
 FILE = posix.open(sys.argv[1], posix.O_CLOEXEC)
 own = posix.pread(FILE, 1 << 20, 0)
-exec(marshal.loads(own[16:]), {"FILE": FILE})
-import pyinit.finish
+LOADER, NOW, LATER = marshal.loads(own[16:])
+exec(LOADER, {"FILE": FILE, "HEADER": own[:16], "NOW": NOW, "LATER": LATER})
+import pyinit.child.terminal
 def load(name):
     try:
         __import__(name)
@@ -67,7 +70,7 @@ def load(name):
 for content in (open(sys.argv[2], "rb").read(), b"", own[:30000], own):
     with open(sys.argv[1], "wb") as file:
         file.write(content)
-    load("pyinit.stats")
+    load("pyinit.supervisor.stats")
 """
 
 
@@ -83,7 +86,7 @@ def another_package(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def install_launcher(path: object, package: object = ROOT, interpreter: str = PYTHON) -> str:
     """Install a launcher by the command line of that package; return its path."""
-    done = subprocess.run([PYTHON, "-m", "pyinit.install", "--python", interpreter, str(path)], cwd=package,
+    done = subprocess.run([PYTHON, "-m", "pyinit.launcher", "--python", interpreter, str(path)], cwd=package,
                           capture_output=True)
     assert (done.returncode, done.stderr) == (0, b"")
     return str(path)
@@ -91,7 +94,8 @@ def install_launcher(path: object, package: object = ROOT, interpreter: str = PY
 
 def check(launcher: object) -> None:
     """The launcher runs a command."""
-    assert run([launcher, "-s", "--", *shell("exit 41")]) == (41, b"", b"")
+    result = run([launcher, "-s", "--", *shell("exit 41")])
+    assert result == (41, b"", b""), result.err
 
 
 # While it runs ------------------------------------------------------------------------------------------------------
@@ -191,8 +195,8 @@ def test_overwritten_in_place(tmp_path: Path, another_package: str) -> None:
     launcher = install_launcher(tmp_path / "launcher")
     other = install_launcher(tmp_path / "other", another_package)
     result = run([PYTHON, "-ISXutf8", "-c", LOAD, launcher + ".pyc", other + ".pyc"])
-    assert result.out.decode().splitlines() == ["pyinit.stats the bundle has been overwritten"] * 3 + [
-        "pyinit.stats loaded"], result
+    assert result.out.decode().splitlines() == ["pyinit.supervisor.stats the bundle has been overwritten"] * 3 + [
+        "pyinit.supervisor.stats loaded"], result
 
 
 @pytest.mark.parametrize("options", [[], ["-w"]], ids=["quiet", "warnings"])
@@ -291,10 +295,11 @@ class FailingCalls:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int, error: int) -> None:
         self.left, self.error = number, error
-        monkeypatch.setattr(install.tempfile, "mkstemp", self.wrap(install.tempfile.mkstemp))
+        monkeypatch.setattr(tempfile, "mkstemp", self.wrap(tempfile.mkstemp))
         for name in ("chmod", "replace"):
-            monkeypatch.setattr(install.os, name, self.wrap(getattr(os, name)))
-        monkeypatch.setattr(install, "open", self.open, raising=False)
+            monkeypatch.setattr(os, name, self.wrap(getattr(os, name)))
+        for module in (destination, install):
+            monkeypatch.setattr(module, "open", self.open, raising=False)
 
     def fail(self) -> None:
         self.left -= 1
@@ -357,7 +362,7 @@ def test_each_call_of_the_installer_failing(tmp_path: Path, monkeypatch: pytest.
             calls = FailingCalls(patch, failed, error)
             try:
                 install.install(launcher, interpreter)
-            except InstallError as refusal:
+            except ToolError as refusal:
                 assert os.strerror(error) in str(refusal)
             else:
                 break

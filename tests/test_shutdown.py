@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pyinit.shutdown import ENDING, KILL_ALL, KILL_MAIN, KILLING, LEAVE, LINGERING, NEVER, NOTHING, RUNNING
-from pyinit.shutdown import TERMINATE_ALL, Shutdown
+from pyinit.supervisor.shutdown import ENDING, KILL_ALL, KILL_MAIN, KILLING, LEAVE, LINGERING, NEVER, NOTHING, RUNNING
+from pyinit.supervisor.shutdown import TERMINATE_ALL, Shutdown
 
 # What happens: a method of Shutdown and what it is called with.
 STOP_AT_0, STOP_AT_1, STOP_AT_5 = ("stop", 0.0), ("stop", 1.0), ("stop", 5.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 import pytest
-from pyinit.signal_names import parse_signal, signal_name
+from pyinit.linux.signal_names import parse_signal, signal_name
 
 GOOD = {
     "TERM": 15, "term": 15, "SIGTERM": 15, "sigterm": 15, "SigTerm": 15, "15": 15, "015": 15, " TERM ": 15,

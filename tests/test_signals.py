@@ -163,7 +163,7 @@ def test_fault_signals_that_were_sent_are_forwarded(name: str, mode: str, launch
 # Blocks signals as pyinit does, and reads what is at address 0.
 FAULT = """
 import ctypes, resource
-from pyinit.signals import block_signals
+from pyinit.linux.signals import block_signals
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 block_signals()
 ctypes.string_at(0)

@@ -13,8 +13,8 @@ import pytest
 from support import (DEADLINE, TOGETHER, Init, Running, children_of, python, read_stat, scene, start_pause, stop,
                      wait_until, zombies_of)
 
-from pyinit import reaper
-from pyinit.reaper import BATCH, WaitReaper
+from pyinit.supervisor import reaper
+from pyinit.supervisor.reaper import BATCH, WaitReaper
 
 MANY = 8 * BATCH
 # Leaves orphans that end when a line comes, says when they have, and ends with 57 at the second line.

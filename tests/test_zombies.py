@@ -14,21 +14,21 @@ from typing import Optional
 
 import pytest
 
-from pyinit.zombies.__main__ import parse_arguments
-from pyinit.zombies.as_json import as_dictionary, format_json
-from pyinit.zombies.budgets import Budget, find_tightest
-from pyinit.zombies.cgroupfs import Limit, read_limits
-from pyinit.zombies.check import CRITICAL, OK, UNKNOWN, WARNING, Thresholds, judge, status_line
-from pyinit.zombies.containers import Container, find_container, parse_cgroups, parse_path, pids_path
-from pyinit.zombies.exposition import format_metrics
-from pyinit.zombies.growth import Tally, growth_per_minute, seconds_left, tally_ages
-from pyinit.zombies.report import CAUSES, Report, make_report
-from pyinit.zombies.snapshot import (TICKS_PER_SECOND, Actor, Process, Snapshot, Status, Zombie, parse_command,
+from pyinit.zombies.cli import parse_arguments
+from pyinit.zombies.render.as_json import as_dictionary, format_json
+from pyinit.zombies.analyse.budgets import Budget, find_tightest
+from pyinit.zombies.collect.cgroupfs import Limit, read_limits
+from pyinit.zombies.render.check import CRITICAL, OK, UNKNOWN, WARNING, Thresholds, judge, status_line
+from pyinit.zombies.collect.containers import Container, find_container, parse_cgroups, parse_path, pids_path
+from pyinit.zombies.render.exposition import format_metrics
+from pyinit.zombies.analyse.growth import Tally, growth_per_minute, seconds_left, tally_ages
+from pyinit.zombies.analyse.report import CAUSES, Report, make_report
+from pyinit.zombies.collect.snapshot import (TICKS_PER_SECOND, Actor, Process, Snapshot, Status, Zombie, parse_command,
                                      parse_number, parse_process_limit, parse_stat, parse_status, parse_tasks,
                                      parse_zombie_status, read_command, take_snapshot, usable_pids)
-from pyinit.zombies.table import format_report, headline
-from pyinit.zombies.verdicts import VERDICTS, explain, name_container
-from pyinit.zombies.words import format_duration, parse_duration, printable
+from pyinit.zombies.render.table import format_report, headline
+from pyinit.zombies.analyse.verdicts import VERDICTS, explain, name_container
+from pyinit.zombies.render.words import format_duration, parse_duration, printable
 
 from support import PYTHON, run
 

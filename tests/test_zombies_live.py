@@ -300,7 +300,7 @@ def test_processes_that_are_hidden(level: int, namespaces: bool) -> None:
         with ready([*NAMESPACE, "--propagation", "private", *leave(2, mount)], "pid1") as running:
             others = ["nsenter", "--target", str(running.pid), "--pid", "--mount", "setpriv", "--reuid", "65534",
                       "--regid", "65534", "--clear-groups", "--bounding-set", "-all"]
-            code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pyinit.zombies.__main__ import main; main()"
+            code = "import sys; sys.path.insert(0, sys.argv.pop(1)); from pyinit.zombies.cli import main; main()"
             result = run([*others, "/usr/bin/python3", "-ISc", code, str(ROOT), "--json", "--proc", folder], cwd="/")
             told = json.loads(result.out)
             assert (told["zombies"], result.err) == (0, b"")

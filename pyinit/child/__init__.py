@@ -1,0 +1,1 @@
+"""The main child and its descendants: how it is started, and who belongs to it."""

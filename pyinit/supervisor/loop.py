@@ -1,0 +1,253 @@
+"""The supervisor: start the main child, then wait for a signal, reap or forward, until the main child ends."""
+
+from __future__ import annotations
+
+import posix
+from _signal import SIGCHLD, SIGCONT, SIGHUP, SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU
+
+from ..log import DEBUG, FATAL, INFORMATION, WARNING, Log
+from ..options import Options
+from .reaper import LOST, WaitReaper, exit_code, rest
+from ..linux.signals import EntryState
+from ..child.spawn import restore_environment, spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable
+
+# How many zombies are reaped at most before leaving: a storm that outruns pyinit must not keep it from that.
+LAST_BATCH = 1 << 16
+
+
+class Supervisor:
+    """Runs the main child to its end.
+
+    Its stages: prepare(), start(), then wait and handle() until is_over(), then leave().
+    """
+
+    __slots__ = ("options", "entry", "log", "reaper", "stats", "end", "has_terminal", "job_control", "stopped",
+                 "own_signals", "main_child", "status", "sent", "given", "trouble")
+
+    def __init__(self, options: Options, entry: EntryState, log: Log) -> None:
+        self.options = options
+        self.entry = entry
+        self.log = log
+        self.reaper = WaitReaper()
+        self.stats = None  # what writes the statistics
+        self.end = None  # what brings the orderly end; None is to leave when the main child has ended
+        self.has_terminal = False  # whether the main child got the terminal from pyinit, which takes it back
+        self.job_control = False  # whether pyinit stops with the main child
+        self.stopped = False  # whether the main child is stopped, as far as pyinit was told
+        self.own_signals: set[int] = set()  # what pyinit itself has caused: taken once and not forwarded
+        self.main_child = 0
+        self.status = None  # the main child's wait status; None while it runs
+        self.sent: dict[int, int] = {}  # how often each signal was sent on
+        self.given: set[int] = set()  # which of them the main child has got
+        self.trouble = ""  # the last unexpected error
+
+    def run(self) -> int:
+        """Run the main child to its end; return the exit code that pyinit is to have."""
+        self.prepare()
+        try:
+            self.main_child = spawn(self.options, self.entry, self.log, self.has_terminal)
+        except OSError as error:
+            self.log.tell(FATAL, "not_forked", self.options.command[0], error.strerror)
+            return 1
+        # From here on pyinit must not die before its main child does: as PID 1 it would take the whole container along.
+        number = guard(self.log, self.reaper.watch, self.main_child)
+        guard(self.log, self.settle_down)
+        while True:
+            try:
+                number = self.handle(number)
+                if self.is_over(number):
+                    break
+                number = self.reaper.wait(self.end.timeout() if self.end else -1.0)
+            except BaseException as error:
+                number = SIGCHLD
+                self.recover(error)
+        return self.leave()
+
+    # Before the main child
+
+    def prepare(self) -> None:
+        """Become what the options ask for, and load what may be needed later: then the files may be gone."""
+        options, log = self.options, self.log
+        # PID 1 of its namespace reaps its orphans in any case, pid_namespaces(7).
+        wants_orphans = options.subreaper or options.warn_not_adopting and log.verbosity
+        if options.parent_death_signal or wants_orphans and posix.getpid() != 1:
+            from .adoption import set_process_attributes
+
+            set_process_attributes(options, log)
+        restore_environment(log)
+        interactive = options.isolation == "group" and posix.isatty(0)
+        if interactive:
+            from ..child.terminal import holds_terminal
+
+            self.has_terminal = holds_terminal()
+            self.job_control = posix.getpid() != 1  # whom nothing can stop
+        if options.asks_for_more() or log.verbosity >= DEBUG:
+            from .selection import plan
+
+            self.reaper, self.stats, self.end = plan(options, log, self.job_control)
+        if self.job_control:
+            self.reaper.report_stops()
+        if options.signal_to == "all":
+            from ..child import descendants as processes  # noqa: F401
+        if options.close_descriptors:
+            from ..linux import descriptors  # noqa: F401
+        if options.isolation == "session":
+            from ..child.session import detach_terminal
+
+            self.own_signals = detach_terminal()
+        # Children inherited through execve(2) may have ended before SIGCHLD was blocked; each later end raises one.
+        self.reaper.drain()
+
+    # Once the main child runs
+
+    def settle_down(self) -> None:
+        """Do for pyinit itself what the main child must not inherit."""
+        self.log.tell(INFORMATION, "spawned", self.options.command[0], self.main_child)
+        if self.options.change_directory:
+            posix.chdir("/")
+        if self.options.close_descriptors:
+            from ..linux.descriptors import close_all
+
+            close_all(self.reaper.descriptors())
+
+    def handle(self, number: int) -> int:
+        """Reap, or forward the signal; return the signal that counts for the end, 0 for none."""
+        if number == SIGCHLD:
+            self.reap()
+        elif number in self.own_signals:
+            self.own_signals.remove(number)
+        elif self.stats and number and number == self.options.stats_signal:
+            self.stats.write(self.main_child, self.status, self.sent)
+            return 0
+        elif number:
+            if number == SIGCONT and self.status is None and self.options.isolation == "group" and posix.isatty(0):
+                if self.resume():
+                    return number
+            if not self.forward(number):
+                return 0  # it was dropped: no termination signal
+        return number
+
+    def reap(self) -> None:
+        """Reap, and see how the main child is."""
+        status = self.reaper.drain()
+        if status is not None:
+            self.status = status
+        number, self.reaper.stopped_by = self.reaper.stopped_by, 0
+        if number and self.job_control and self.status is None:
+            from ..child.terminal import follow_stop
+
+            self.stopped = True
+            if follow_stop(number, self.main_child):
+                self.resume()
+
+    def resume(self) -> bool:
+        """Give the main child the terminal if a shell's `fg` has given it to pyinit; return whether it was continued.
+
+        That is its whole process group, as the terminal has stopped all of it.
+        """
+        from ..child.terminal import hand_over
+
+        self.has_terminal |= guard(self.log, hand_over, self.main_child)
+        if not self.stopped:
+            return False
+        self.stopped = False
+        self.reaper.send(SIGCONT, to_group=True)
+        return True
+
+    def is_over(self, number: int) -> bool:
+        """Whether it is time to leave; sends what the stage of the end asks for."""
+        if self.end:
+            return self.end.advance(number, self.status, self.reaper)
+        return self.status is not None
+
+    def recover(self, error: BaseException) -> None:
+        """Say what went wrong, once; and rest, as it may last: pyinit must not eat the processor."""
+        if repr(error) != self.trouble:
+            self.trouble = repr(error)
+            self.log.tell(WARNING, "unexpected", error)
+        guard(self.log, rest)
+
+    def leave(self) -> int:
+        """Do what is left when the main child has ended; return the exit code."""
+        options, status = self.options, self.status
+        code = exit_code(status)
+        if self.reaper.unfinished:
+            self.reaper.budget = LAST_BATCH
+            guard(self.log, self.reaper.drain)
+        if status == LOST:
+            self.log.tell(WARNING, "status_lost", self.main_child)
+        if options.end_signal:
+            guard(self.log, self.end_group)
+        self.log.tell(INFORMATION, "ended", self.main_child, code)
+        if self.has_terminal:
+            from ..child.terminal import take_back
+
+            guard(self.log, take_back, self.main_child)
+        if self.stats and options.stats:
+            guard(self.log, self.stats.write, self.main_child, status, self.sent)
+        if options.ok_on_stop and status & 0x7f in self.given:  # the signal that killed it, wait(2); 0 is never sent
+            return 0
+        return 0 if code in options.remap_exit else code
+
+    def end_group(self) -> None:
+        """Send the last signal to what is left of the main child's group; the main child's own PID is free by now."""
+        number = self.options.rewrite.get(self.options.end_signal, self.options.end_signal)
+        self.log.tell(DEBUG, "forwarded", self.options.end_signal, number)
+        if number and self.options.signal_to == "group":
+            try:
+                posix.kill(-self.main_child, number)
+            except OSError:
+                pass  # ESRCH: nothing is left of it
+
+    # Signals
+
+    def forward(self, number: int) -> int:
+        """Send a signal, or what it is rewritten to, to those who get it, and count it; return it, 0 for none."""
+        new = self.options.rewrite.get(number, number)
+        done = 0
+        if new:
+            try:
+                self.send(new)
+                done = new
+                self.sent[new] = self.sent.get(new, 0) + 1
+            except ProcessLookupError:
+                pass  # ESRCH: it has ended just now; its SIGCHLD is next
+            except OSError as error:  # EPERM: it runs as another user now, kill(2)
+                self.log.tell(WARNING, "not_forwarded", new, error.strerror)
+        self.log.tell(DEBUG, "forwarded", number, new)
+        if self.options.suspend and number in (SIGTSTP, SIGTTIN, SIGTTOU):
+            posix.kill(posix.getpid(), SIGSTOP)
+        return done
+
+    def send(self, number: int) -> None:
+        """Send a signal to the main child, its process group or all. Raises OSError."""
+        if self.status is not None or self.options.signal_to == "all":
+            from ..child.descendants import send_to_all
+
+            if not send_to_all(number) and self.status is None:
+                self.reaper.send(number)  # no /proc, or that of another PID namespace
+        elif self.options.signal_to == "group":
+            try:
+                self.reaper.send(number, to_group=True)
+            except ProcessLookupError:
+                self.reaper.send(number)  # it has not made its group yet
+        else:
+            self.reaper.send(number)
+        if self.status is None:
+            self.given.add(number)
+            if self.stopped and number in (SIGHUP, SIGTERM):
+                self.stopped = False
+                self.reaper.send(SIGCONT, to_group=True)  # a stopped process takes no other signal, signal(7)
+
+
+def guard(log: Log, act: Callable, *arguments):
+    """Do what must not end pyinit if it fails; return what it returns, 0 if it failed."""
+    try:
+        return act(*arguments)
+    except BaseException as error:
+        log.tell(WARNING, "unexpected", error)
+        return 0

@@ -1,0 +1,78 @@
+"""What reaps, counts and ends, where the command line asks for more than the plain way; loaded then."""
+
+from __future__ import annotations
+
+from ..log import DEBUG, WARNING, Log
+from ..options import Options
+from .reaper import WaitReaper, exit_code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Callable, Optional
+
+# What keeps the kernel from reaping where each orphan is to be told of.
+NEEDS_LOOP = "a line for each orphan needs the waitpid loop"
+
+
+def plan(options: Options, log: Log, job_control: bool):
+    """The reaper, what writes statistics, None if nothing does, and what brings the orderly end, None for none."""
+    reaper = choose_reaper(options, log, job_control)
+    return reaper, open_stats(options, reaper), plan_end(options, log)
+
+
+def choose_reaper(options: Options, log: Log, job_control: bool):
+    """The kernel where it was asked for and can; else the waitpid loop, which counts for the statistics."""
+    report = reporter(options, log)
+    # Where SIGCHLD is ignored, the kernel tells of no stop, waitpid(2).
+    obstacle = "stopping with the main child needs the waitpid loop" if job_control else \
+        NEEDS_LOOP if options.warn_on_reap else ""
+    if lets_kernel_reap(options, log, obstacle):
+        try:
+            from .kernel_reaper import KernelReaper
+
+            return KernelReaper(log)
+        except (ImportError, AttributeError, OSError) as error:
+            log.tell(WARNING, "no_kernel_reaping", getattr(error, "strerror", None) or str(error))
+    if options.stats or options.stats_signal:
+        from .stats import CountingReaper
+
+        return CountingReaper(report)
+    return WaitReaper(report)
+
+
+def lets_kernel_reap(options: Options, log: Log, obstacle: str) -> bool:
+    """Whether the kernel is to reap; warns where it was asked to, but there is an obstacle."""
+    if options.reap == "kernel" and obstacle:
+        log.tell(WARNING, "no_kernel_reaping", obstacle)
+    return options.reap == "kernel" and not obstacle
+
+
+def open_stats(options: Options, reaper):
+    """What writes the statistics, None when nobody wants them."""
+    if not (options.stats or options.stats_signal):
+        return None
+    from .stats import Stats
+
+    return Stats(options.stats, reaper)
+
+
+def plan_end(options: Options, log: Log):
+    """What brings the orderly end, None to leave when the main child has ended."""
+    if options.grace < 0 and not options.wait_all and options.kill_after < 0:
+        return None
+    from .orderly_end import OrderlyEnd
+
+    return OrderlyEnd(options, log)
+
+
+def reporter(options: Options, log: Log) -> Optional[Callable[[int, int, bool], None]]:
+    """What the reaper calls for each child, or None: then the hot loop calls nothing."""
+    if not options.warn_on_reap and log.verbosity < DEBUG:
+        return None
+
+    def report(pid: int, status: int, is_main: bool) -> None:
+        log.tell(DEBUG, "reaped", pid, exit_code(status))
+        if options.warn_on_reap and not is_main:
+            log.tell(WARNING, "orphan_reaped", pid)
+
+    return report

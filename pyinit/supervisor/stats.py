@@ -1,0 +1,123 @@
+"""What pyinit has done, as one line of JSON; loaded when asked for."""
+
+from __future__ import annotations
+
+import json
+import posix
+from time import monotonic
+
+from ..linux.files import read_file
+from ..linux.output import consume_own_signal, write_line
+from ..child.descendants import has_own_proc
+from .reaper import WaitReaper, exit_code
+from ..linux.signal_names import signal_name
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Mapping, Optional
+
+MOST_COMMANDS = 10
+
+
+class CountingReaper(WaitReaper):
+    """The waitpid loop that looks at each zombie before it is reaped, and counts."""
+
+    __slots__ = ("orphans", "drained", "most", "commands")
+
+    def __init__(self, report) -> None:
+        super().__init__(report)
+        self.orphans = 0
+        self.drained = 0
+        self.most = 0
+        self.commands: dict[str, int] = {}
+
+    def drain(self) -> Optional[int]:
+        """As WaitReaper.drain()."""
+        if not self.unfinished:
+            self.drained = 0
+        status = super().drain()
+        self.most = max(self.most, self.drained)
+        return status
+
+    def waitpid(self, pid: int, options: int) -> tuple[int, int]:
+        """As waitpid(2) for any child and without waiting."""
+        # WNOWAIT leaves the zombie, and with it its name, waitid(2).
+        look = posix.WEXITED | posix.WNOHANG | posix.WNOWAIT
+        pid = 0
+        while not pid:  # a child that was stopped may have been continued between the two calls
+            try:
+                found = posix.waitid(posix.P_ALL, 0, look | options)
+            except ChildProcessError:
+                raise
+            except OSError:  # EINVAL: before Linux 4.7 __WALL is not for waitid(2)
+                found = posix.waitid(posix.P_ALL, 0, look)
+            if not found:
+                return 0, 0
+            command = read_command(found.si_pid)
+            pid, status = posix.waitpid(found.si_pid, options)
+        if not posix.WIFSTOPPED(status):
+            self.drained += 1
+            if pid != self.main_child:
+                self.orphans += 1
+                self.commands[command] = self.commands.get(command, 0) + 1
+        return pid, status
+
+
+def read_command(pid: int) -> str:
+    """The name of a process, which a zombie keeps, proc(5); "?" where /proc does not tell."""
+    if not has_own_proc():  # asked each time, as a /proc may be mounted meanwhile
+        return "?"
+    try:
+        return read_file(f"/proc/{pid}/comm").decode("utf-8", "backslashreplace").rstrip("\n")
+    except OSError:
+        return "?"
+
+
+class Stats:
+    """Collects, and writes to where the person asked for."""
+
+    __slots__ = ("where", "reaper", "started")
+
+    def __init__(self, where: str, reaper) -> None:
+        """where is a file to append to, or "" or "-" for stderr."""
+        self.where = where
+        self.reaper = reaper
+        self.started = monotonic()
+
+    def write(self, main_child: int, status: Optional[int], sent: Mapping[int, int]) -> None:
+        """Write one line; nothing is raised when it cannot be written. `sent` counts the signals forwarded."""
+        counted = isinstance(self.reaper, CountingReaper)
+        line = json.dumps({
+            "uptime_seconds": round(monotonic() - self.started, 3),
+            "orphans_reaped": self.reaper.orphans if counted else None,
+            "most_zombies_in_one_drain": self.reaper.most if counted else None,
+            "signals_forwarded": {signal_name(number): count for number, count in sorted(sent.items())},
+            "main_child": {"pid": main_child, "exit_code": None if status is None else exit_code(status),
+                           "signal": signal_name(status & 0x7f) if status is not None and 0 < status & 0x7f < 0x7f
+                           else None},
+            "orphans_by_command": top(self.reaper.commands) if counted else None,
+        })
+        if self.where in ("", "-"):
+            write_line(line)
+        else:
+            append_line(self.where, line)
+
+
+def top(commands: Mapping[str, int]) -> dict[str, int]:
+    """The commands that left most orphans, the most first."""
+    return dict(sorted(commands.items(), key=lambda item: (-item[1], item[0]))[:MOST_COMMANDS])
+
+
+def append_line(path: str, line: str) -> None:
+    """Append a line to a file, or say on stderr why it cannot be done."""
+    try:
+        # Not to wait for the reader of a pipe: the reaping would wait as well.
+        flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY
+        descriptor = posix.open(path, flags, 0o644)
+        try:
+            posix.write(descriptor, line.encode() + b"\n")
+        finally:
+            posix.close(descriptor)
+    except OSError as error:
+        consume_own_signal(error)
+        write_line(f"pyinit: warning: cannot write the statistics to {path}: {error.strerror}: {line}")

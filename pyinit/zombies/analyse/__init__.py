@@ -1,0 +1,1 @@
+"""What the numbers mean: causes, budgets, growth, verdicts; without a system call."""

@@ -1,0 +1,1 @@
+"""All reading of the zombie report: /proc and the cgroup file system."""

@@ -1,0 +1,1 @@
+"""The forms of the zombie report: text, JSON, metrics, a check."""

@@ -1,0 +1,75 @@
+"""Thresholds, and the exit codes and status line that monitoring plugins have; pure."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple, Optional
+
+from ..analyse.verdicts import name_container, name_parent
+from .words import format_duration, printable
+from ..analyse.report import Report
+
+# The plugin API of Nagios and its kin. node-problem-detector knows 0, which is well, and 1, which is not.
+OK, WARNING, CRITICAL, UNKNOWN = range(4)
+NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+
+
+class Thresholds(NamedTuple):
+    """From how many zombies on, and at how many seconds left or fewer, it is a warning or critical; None for never."""
+
+    warn: Optional[int] = None
+    critical: Optional[int] = None
+    warn_time: Optional[float] = None
+    critical_time: Optional[float] = None
+
+    @property
+    def need_time(self) -> bool:
+        """Whether one of them is a time."""
+        return self.warn_time is not None or self.critical_time is not None
+
+
+def judge(report: Report, thresholds: Thresholds) -> int:
+    """OK, WARNING or CRITICAL; UNKNOWN instead of OK if a figure that a threshold needs could not be read."""
+    tightest = report.tightest
+    left = tightest.seconds_left if tightest else None
+    for verdict, count, seconds in ((CRITICAL, thresholds.critical, thresholds.critical_time),
+                                    (WARNING, thresholds.warn, thresholds.warn_time)):
+        if count is not None and report.count >= count:
+            return verdict
+        if seconds is not None and left is not None and left <= seconds:
+            return verdict
+    return UNKNOWN if report.snapshot.is_partial or thresholds.need_time and report.unread else OK
+
+
+def status_line(report: Report, thresholds: Thresholds) -> str:
+    """One line, the most important first as it may be cut: verdict, zombies, whose, time left; behind "|" the figures
+    as plugins give them, name=value;warn;critical;minimum.
+    """
+    words = [f"{report.count} zombie{'' if report.count == 1 else 's'}"]
+    tightest = report.tightest
+    left = tightest.seconds_left if tightest else None
+    if tightest and left is not None and left != math.inf:
+        words.append(f"{tightest.name} used up in {format_duration(left)}" if left else f"{tightest.name} used up")
+    if report.groups:
+        group = report.groups[0]
+        where = name_container(group.container)
+        words.append(f"{group.zombies.count} of {name_parent(group)}" + (f" in {where}" if where else ""))
+    if tightest and tightest.scope and left is not None and left != math.inf:
+        words.append(f"{tightest.name} is that of {tightest.scope}")
+    if report.snapshot.is_partial:
+        words.append("processes are hidden")
+    if thresholds.need_time and report.unread:
+        words.append(f"{' and '.join(report.unread)} could not be read")
+    figures = f"zombies={report.count};{show(thresholds.warn)};{show(thresholds.critical)};0"
+    if left is not None and left != math.inf:
+        # A range N: alerts below N.
+        warn, critical = (show(seconds, ":") for seconds in (thresholds.warn_time, thresholds.critical_time))
+        figures += f" time_left={left:.0f}s;{warn};{critical};0"
+    # A "|" would begin the figures.
+    text = printable(", ".join(words)).replace("|", "/")
+    return f"ZOMBIES {NAMES[judge(report, thresholds)]}: {text} | {figures}"
+
+
+def show(number: Optional[float], behind: str = "") -> str:
+    """A threshold as a plugin's figure has it, empty if there is none."""
+    return "" if number is None else f"{number:.0f}{behind}"
