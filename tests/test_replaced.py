@@ -21,6 +21,7 @@ from support import (DEADLINE, NAMESPACE, PYTHON, ROOT, WORKER, Init, Running, T
 from pyinit import destination
 from pyinit.destination import ToolError
 from pyinit.launcher import install
+from pyinit.main import PERSONALITIES
 
 VERSION = version_of(PYTHON) or ""
 OTHER_PYTHONS = [path for version, path in find_pythons().items() if version.split(".")[:2] != VERSION.split(".")[:2]]
@@ -32,6 +33,7 @@ REINSTALL = """
 import functools, os, select, sys
 sys.path.insert(0, sys.argv[1])
 from pyinit.launcher import install
+from pyinit.main import PERSONALITIES
 install.inspect_interpreter = functools.lru_cache(install.inspect_interpreter)
 compile_package = functools.lru_cache(install.compile_package)
 done = 0
@@ -100,50 +102,73 @@ def check(launcher: object) -> None:
 
 # While it runs ------------------------------------------------------------------------------------------------------
 
-@pytest.fixture(params=["gone", "another version", "garbage"])
-def replace(request: pytest.FixtureRequest, another_package: str) -> Callable[[str], None]:
-    """Takes the files of a launcher away, or puts others in their place."""
-    def act(launcher: str) -> None:
-        if request.param == "another version":
-            install_launcher(launcher, another_package)
-            return
-        for path in (launcher, launcher + ".pyc"):
-            os.unlink(path)
-            if request.param == "garbage":
-                Path(path).write_bytes(b"something else")
-    return act
+class Victim:
+    """A way to start pyinit whose files are replaced while it runs."""
+
+    def __init__(self, how: str, another_package: str) -> None:
+        self.how = how
+        self.another_package = another_package
+
+    def install(self, path: Path) -> str:
+        """Install what is started as `path`, whose name says what it is."""
+        if self.how != "module gone":
+            return install_launcher(path)
+        package = path.parent / "package"
+        shutil.copytree(ROOT / "pyinit", package / "pyinit", ignore=shutil.ignore_patterns("__pycache__"))
+        name = path.name if path.name in PERSONALITIES else "pyinit"
+        path.write_text(f'#!/bin/sh\ncd {package} && exec {PYTHON} -m pyinit --as {name} "$@"\n')
+        path.chmod(0o755)
+        return str(path)
+
+    def replace(self, launcher: str) -> None:
+        """Remove the files, or put others in their place."""
+        if self.how == "module gone":
+            shutil.rmtree(Path(launcher).parent / "package")
+        elif self.how == "another version":
+            install_launcher(launcher, self.another_package)
+        else:
+            for path in (launcher, launcher + ".pyc"):
+                os.unlink(path)
+                if self.how == "garbage":
+                    Path(path).write_bytes(b"something else")
+
+
+@pytest.fixture(params=["gone", "another version", "garbage", "module gone"])
+def victim(request: pytest.FixtureRequest, another_package: str) -> Victim:
+    """Each way."""
+    return Victim(request.param, another_package)
 
 
 @pytest.mark.parametrize("options", [[], ["-w"], ["-w", "-vvv"]], ids=["quiet", "warnings", "verbose"])
-def test_messages_are_said(mode: str, tmp_path: Path, replace: Callable, options: list[str]) -> None:
-    launcher = install_launcher(tmp_path / "launcher")
+def test_messages_are_said(mode: str, tmp_path: Path, victim: Victim, options: list[str]) -> None:
+    launcher = victim.install(tmp_path / "launcher")
     with Init(mode, [launcher]).start(python(WORKER), options) as running:
         running.expect("ready")
-        replace(launcher)
+        victim.replace(launcher)
         use(running)
         said = running.read_error().count(b"reaped zombie process with PID")
         assert said == (10 if options else 0), running.read_error()
 
 
-def test_terminal_is_taken_back(tmp_path: Path, replace: Callable) -> None:
+def test_terminal_is_taken_back(tmp_path: Path, victim: Victim) -> None:
     """A script goes on reading from its terminal after pyinit."""
-    launcher = install_launcher(tmp_path / "launcher")
+    launcher = victim.install(tmp_path / "launcher")
     script = f"{launcher} -s -- sh -c 'echo main; read a'; read b; echo \"b is $b.\""
     with Terminal() as terminal, terminal.start(shell(script)):
         terminal.read_until(b"main\r\n")
-        replace(launcher)
+        victim.replace(launcher)
         terminal.type(b"x\n")
         terminal.type(b"y\n")
         assert b"b is y." in terminal.read_until(b".\r\n")
 
 
-def test_rest_of_the_session_is_asked_to_end(tmp_path: Path, replace: Callable) -> None:
+def test_rest_of_the_session_is_asked_to_end(tmp_path: Path, victim: Victim) -> None:
     """dumb-init's last SIGTERM."""
-    launcher = install_launcher(tmp_path / "dumb-init")
+    launcher = victim.install(tmp_path / "dumb-init")
     rest = "trap 'echo asked; exit' TERM; echo ready; while :; do sleep 0.05; done"
     with Running([launcher, *shell(f"({rest}) & read a; exit 3")]) as running:
         running.expect("ready")
-        replace(launcher)
+        victim.replace(launcher)
         running.write(b"x\n")
         running.expect("asked")
         assert running.process.wait(DEADLINE) == 3
@@ -160,17 +185,18 @@ os.execv("/bin/sh", ["sh", "-c", "exit 7"])
 
 
 @pytest.mark.parametrize("name", ["launcher", "catatonit"])
-def test_traced_child_goes_on(name: str, mode: str, tmp_path: Path, replace: Callable) -> None:
+def test_traced_child_goes_on(name: str, mode: str, tmp_path: Path, victim: Victim) -> None:
     """Also where pyinit has closed all descriptors that it does not need."""
-    launcher = install_launcher(tmp_path / name)
+    launcher = victim.install(tmp_path / name)
     read, write = os.pipe()
     with open(read, "rb"), open(write, "wb"):
         argv = [*(NAMESPACE if mode == "pid1" else []), launcher, "--", *python(TRACED)]
         with Running(argv, mode, pass_fds=[read]) as running:
             running.expect("ready")
             if name == "catatonit":
-                wait_until(lambda: len(os.listdir(f"/proc/{running.pid}/fd")) == 4, "the descriptors to be closed")
-            replace(launcher)
+                kept = 3 if victim.how == "module gone" else 4
+                wait_until(lambda: len(os.listdir(f"/proc/{running.pid}/fd")) == kept, "the descriptors to be closed")
+            victim.replace(launcher)
             running.write(b"x")
             assert running.finish().code == 7
 
