@@ -6,6 +6,7 @@ dumb-init, which gives up the terminal, pyinit takes no part in this.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import shutil
@@ -15,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import DEADLINE, Running, Terminal, process_ids, read_stat, wait_until
+from support import DEADLINE, Init, Running, Terminal, observe_for, process_ids, read_stat, wait_until
 from test_terminal import PLAIN, SHELLS
 
 OUTER = ["sh", "bash"]
@@ -245,3 +246,38 @@ def test_termination_of_a_stopped_job(shell: Shell, front: str, number: int) -> 
     wait_until(lambda: session_members(session) == [session], "the job to end")
     shell.run("true")
     shell.exit()
+
+
+def test_orphan_that_stops(shell: Shell, launcher: str, tmp_path: Path) -> None:
+    """Only the main child's stop is the job's: the terminal stays with it when an adopted child stops."""
+    pid = tmp_path / "pid"
+    script = f"(sh -c 'echo $$ >{pid}; kill -STOP $$' &); read line; echo \"got <$line>\""
+    shell.start(f"{launcher} -s -- sh -c {shlex.quote(script)}")
+    wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"), "the orphan")
+    orphan = int(pid.read_text())
+    wait_until(lambda: read_stat(orphan)[0] == "T", "it to stop")
+    shell.type("typed")
+    shell.see("got <typed>")
+    shell.terminal.read_until(b"next> ")
+    with contextlib.suppress(ProcessLookupError):  # the kernel ends what is stopped in an orphaned group by SIGHUP
+        os.kill(orphan, signal.SIGKILL)
+    shell.exit()
+
+
+def test_first_process_goes_on(launcher: str, namespaces: bool) -> None:
+    """As PID 1 pyinit cannot be stopped: the main child stays stopped until it is continued, and nobody else stops."""
+    if not namespaces:
+        pytest.skip("no PID namespaces can be made here")
+    with Terminal() as terminal, terminal.start(Init("pid1", [launcher]).argv(["cat"]), "pid1") as running:
+        terminal.type(b"one\n")
+        terminal.read_until(b"one\r\none\r\n")
+        terminal.type(CTRL_Z)
+        main_child = running.main_child
+        wait_until(lambda: read_stat(main_child)[0] == "T", "the main child to stop")
+        observe_for(0.2)
+        assert [read_stat(pid)[0] for pid in (main_child, running.pid, running.process.pid)] == ["T", "S", "S"]
+        running.send(signal.SIGCONT)
+        terminal.type(b"two\n")
+        terminal.read_until(b"two\r\ntwo\r\n")
+        terminal.type(CTRL_C)
+        assert running.process.wait(DEADLINE) == 130
