@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import DEADLINE, Init, Running, Terminal, observe_for, process_ids, read_stat, wait_until
+from support import DEADLINE, Init, Running, Terminal, observe_for, process_ids, python, read_stat, wait_until
 from test_terminal import PLAIN, SHELLS
 
 OUTER = ["sh", "bash"]
@@ -262,6 +262,36 @@ def test_orphan_that_stops(shell: Shell, launcher: str, tmp_path: Path) -> None:
     with contextlib.suppress(ProcessLookupError):  # the kernel ends what is stopped in an orphaned group by SIGHUP
         os.kill(orphan, signal.SIGKILL)
     shell.exit()
+
+
+# Leads the session, starts argv[3:] in the background, and gives it the terminal, without a word, when the FIFO argv[1]
+# says that it runs; then says so by the FIFO argv[2].
+SILENT_LEADER = """
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+child = os.fork()
+if child == 0:
+    os.setpgid(0, 0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTTOU})
+    os.execv(sys.argv[3], sys.argv[3:])
+open(sys.argv[1]).read()
+os.tcsetpgrp(0, child)
+open(sys.argv[2], "w").write("go\\n")
+os._exit(os.waitstatus_to_exitcode(os.waitpid(child, os.WUNTRACED)[1]))
+"""
+
+
+def test_foreground_without_a_word(launcher: str, tmp_path: Path) -> None:
+    """A main child that is stopped for reading from the background, when pyinit's group has the terminal, gets it."""
+    up, go = tmp_path / "up", tmp_path / "go"
+    os.mkfifo(up)
+    os.mkfifo(go)
+    script = f'echo up >{up}; read go <{go}; read line; echo "got <$line>"; exit 6'
+    with Terminal() as terminal, terminal.start(
+            python(SILENT_LEADER, str(up), str(go), launcher, "-s", "--", "sh", "-c", script)) as running:
+        terminal.type(b"typed\n")
+        terminal.read_until(b"got <typed>\r\n")
+        assert running.process.wait(DEADLINE) == 6
 
 
 def test_first_process_goes_on(launcher: str, namespaces: bool) -> None:

@@ -91,6 +91,19 @@ def test_what_ended_with_the_main_child_is_counted(mode: str, launcher: str) -> 
         assert (result.code, parse(result.err)["orphans_reaped"]) == (57, 70)
 
 
+def test_signal_for_the_statistics_is_no_termination(init: Init) -> None:
+    """Not forwarded, it asks nobody to end, and so begins no --kill-after."""
+    options = ["--stats", "--stats-signal", "TERM", "--kill-after", "0"]
+    with init.start(shell("echo ready; read line; exit 5"), options) as running:
+        running.expect("ready")
+        running.send(signal.SIGTERM)
+        wait_until(lambda: running.read_error().count(b"\n") == 1, "the statistics")
+        running.send(signal.SIGWINCH)  # by when it is taken, the deadline has passed
+        wait_until(lambda: not int(read_status(running.pid)["ShdPnd"], 16), "it to be taken")
+        running.write(b"\n")
+        assert running.finish().code == 5
+
+
 NAMES = {b"two words": "two words", b'a "quote"': 'a "quote"', b"back\\slash": "back\\slash", b"a) S 1 (b": "a) S 1 (b",
          b"caf\xc3\xa9": "caf\u00e9", b"bad \xff\xfe": "bad \\xff\\xfe", b"tab\there": "tab\there",
          b"new\nline": "new\nline", b"": "", b"fifteen letters": "fifteen letters"}
