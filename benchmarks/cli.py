@@ -164,7 +164,7 @@ def write_launcher(launcher: str, python: str) -> str:
 
 def write_lean(path: str) -> str:
     """Write a fresh lean pause of this checkout where there is one for this machine; return its path."""
-    return write("pyinit.lean", path) if os.uname().machine in MACHINES else path
+    return write("pyinit.lean", "pause", path) if os.uname().machine in MACHINES else path
 
 
 def write(module: str, *arguments: str) -> str:

@@ -66,7 +66,7 @@ def lean_pauses(install_folder: Path) -> dict[str, str]:
     """The lean pause for each machine."""
     paths = {machine: str(install_folder / f"lean-{machine}") for machine in MACHINES}
     for machine, path in paths.items():
-        subprocess.run([PYTHON, "-m", "pyinit.lean", path, "--machine", machine], cwd=ROOT, check=True,
+        subprocess.run([PYTHON, "-m", "pyinit.lean", "pause", path, "--machine", machine], cwd=ROOT, check=True,
                        stdout=subprocess.DEVNULL)
     return paths
 

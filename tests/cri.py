@@ -294,8 +294,8 @@ class Containerd:
         """Write the configuration."""
         snapshotter = "native" if storage_driver(self.folder) == "vfs" else "overlayfs"
         (self.folder / "config.toml").write_text(
-            CONFIG.format(folder=self.folder, sandbox_image=f"{self.pause}:latest", snapshotter=snapshotter,
-                          runtime=find_runtime()))
+            CONFIG.format(folder=self.folder, sandbox_image=self.pause if ":" in self.pause else f"{self.pause}:latest",
+                          snapshotter=snapshotter, runtime=find_runtime()))
 
     def change_pause(self, image: str) -> None:
         """Have another pause for every new pod, as docs/pause.md says: import, configure, restart."""
@@ -325,8 +325,11 @@ class Containerd:
 
     def import_image(self, image: str) -> None:
         """Copy an image of the lab to where the kubelet's images are, as the documentation says to."""
-        run(["ctr", "--address", self.folder / "socket", "--namespace", "k8s.io", "images", "import",
-             self.lab.save(image)])
+        self.ctr("images", "import", self.lab.save(image))
+
+    def ctr(self, *arguments: object) -> str:
+        """What containerd's own client prints, in the namespace of the kubelet's images."""
+        return run(["ctr", "--address", self.folder / "socket", "--namespace", "k8s.io", *arguments]).stdout
 
     def call(self, method: str, message: dict | None = None) -> dict:
         """Call a method of the CRI and return its answer. Raises RpcError if the runtime refuses."""

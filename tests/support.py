@@ -643,3 +643,16 @@ def use(running: Running, orphans: int = 10) -> None:
     running.send(signal.SIGUSR1)
     running.expect("signal")
     assert running.finish().code == 23
+
+
+class LeanInit(Init):
+    """A lean init for some machine: it knows -g and -s, and tells nobody what it reaps."""
+
+    def __init__(self, mode: str, program: Sequence[str]) -> None:
+        super().__init__(mode, program, "lean")
+
+    def argv(self, command: Sequence, options: Sequence = (), inside: Sequence[str] = ()) -> list:
+        """The whole command line, without the options that it does not have."""
+        own = ["-s"] if self.mode == "subreaper" else []
+        own += ["-g"] if "-g" in options else []
+        return [*self.prefix(), *inside, *self.program, *own, "--", *command]

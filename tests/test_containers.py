@@ -404,7 +404,7 @@ def test_lean_image_is_the_lean_pause_alone(lab: Lab, lean_image: str) -> None:
     files = image_files(lab, lean_image)
     mine = {path: file for path, file in files.items() if not path.startswith(MADE_BY_PODMAN)}
     assert list(mine) == ["/pause"]
-    assert (mine["/pause"].size, oct(mine["/pause"].mode)[-3:]) == (len(build(os.uname().machine)), "755")
+    assert (mine["/pause"].size, oct(mine["/pause"].mode)[-3:]) == (len(build("pause", os.uname().machine)), "755")
 
 
 def test_lean_image_is_small(lab: Lab, lean_image: str) -> None:

@@ -205,10 +205,10 @@ def test_destination_that_cannot_be_written(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["file", "launcher.pyc"]
 
 
-@pytest.mark.parametrize("tool", ["pyinit.launcher", "pyinit.lean"])
+@pytest.mark.parametrize("tool", ["pyinit.launcher", "pyinit.lean init"])
 def test_working_directory_that_is_gone(tool: str, tmp_path: Path) -> None:
     """A relative path is of nothing then."""
-    command = shell('rmdir "$PWD" && exec "$@"', PYTHON, "-m", tool)
+    command = shell('rmdir "$PWD" && exec "$@"', PYTHON, "-m", *tool.split())
     for name, code in (("launcher", 1), (str(tmp_path / "launcher"), 0)):
         (tmp_path / "gone").mkdir()
         result = run([*command, name], cwd=tmp_path / "gone", env={**os.environ, "PYTHONPATH": str(ROOT)})
@@ -219,25 +219,25 @@ def test_working_directory_that_is_gone(tool: str, tmp_path: Path) -> None:
 NAMES = {"pyinit.launcher": "pyinit-install", "pyinit.lean": "pyinit-lean"}
 
 
-@pytest.mark.parametrize("tool, suffixes", [("pyinit.launcher", ("", ".pyc")), ("pyinit.lean", ("",))])
+@pytest.mark.parametrize("tool, suffixes", [("pyinit.launcher", ("", ".pyc")), ("pyinit.lean pause", ("",))])
 @pytest.mark.parametrize("shut, reason", [(">/dev/full", "No space left on device"), (">&-", "Bad file descriptor")])
 def test_answer_that_cannot_be_written(tool: str, suffixes: tuple[str, ...], shut: str, reason: str,
                                        tmp_path: Path) -> None:
     """One line and exit code 1, which says that the files are there."""
-    result = run(shell(f'exec "$@" {shut}', PYTHON, "-m", tool, str(tmp_path / "launcher")))
+    result = run(shell(f'exec "$@" {shut}', PYTHON, "-m", *tool.split(), str(tmp_path / "launcher")))
     files = [f"{tmp_path}/launcher{suffix}" for suffix in suffixes]
     assert (result.code, result.out) == (1, b"")
-    assert result.err.decode() == f"{NAMES[tool]}: stdout: cannot write to it: {reason}; " \
+    assert result.err.decode() == f"{NAMES[tool.split()[0]]}: stdout: cannot write to it: {reason}; " \
                                   f"written all the same: {', '.join(files)}\n"
     assert all(map(os.path.isfile, files))
 
 
-@pytest.mark.parametrize("tool, longest", [("pyinit.launcher", 251), ("pyinit.lean", 255)])
+@pytest.mark.parametrize("tool, longest", [("pyinit.launcher", 251), ("pyinit.lean image", 255)])
 @pytest.mark.parametrize("encoding", ["ascii:strict", "utf-8:strict"])
 def test_any_name(tool: str, longest: int, encoding: str, tmp_path: Path) -> None:
     """Of bytes that are no text in the encoding of stdout, and as long as a file system takes it, NAME_MAX."""
     path = os.fsencode(tmp_path / os.fsdecode(b"\xff\xc3".ljust(longest, b"x")))
-    result = run([PYTHON, "-m", tool, path], env={"PYTHONIOENCODING": encoding})
+    result = run([PYTHON, "-m", *tool.split(), path], env={"PYTHONIOENCODING": encoding})
     assert (result.code, result.err) == (0, b"") and result.out.splitlines()[0] == path
     assert sorted(os.listdir(os.fsencode(tmp_path))) == sorted(map(os.path.basename, result.out.splitlines()))
 

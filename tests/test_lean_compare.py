@@ -1,0 +1,20 @@
+"""The lean init beside tini, where that is installed: the same cases, the same outcome."""
+
+from __future__ import annotations
+
+import pytest
+from lean_fixtures import init, lean_inits, machine, mode, pytest_generate_tests  # noqa: F401
+from support import Init
+from test_compare_tini import CASES, pytestmark, tini  # noqa: F401
+from test_compare_tini import test_same_end_by_signal, test_same_refusals, test_same_stops  # noqa: F401
+
+# Without the options that the lean init does not have.
+SAME = {name: command for name, (options, command) in CASES.items() if options in ([], ["-g"])}
+NATIVE_ONLY = {"test_same_outcome", "test_same_end_by_signal", "test_same_refusals", "test_same_stops"}
+
+
+@pytest.mark.parametrize("name", SAME)
+@pytest.mark.parametrize("options", [[], ["-g"]], ids=["child", "group"])
+def test_same_outcome(init: Init, tini: Init, name: str, options: list[str]) -> None:  # noqa: F811
+    ours, theirs = init.run(SAME[name], options), tini.run(SAME[name], options)
+    assert (ours.code, ours.out) == (theirs.code, theirs.out)
