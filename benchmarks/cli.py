@@ -130,10 +130,11 @@ def open_bench(quick: bool, extra: Sequence[inits.Init], no_trace: bool, python:
     remove_stale_folders()
     with tempfile.TemporaryDirectory(prefix=f"{FOLDER_PREFIX}{HARNESS}-") as folder:
         launcher, pause = (write_launcher(f"{folder}/{name}", python) for name in ("pyinit", "pause"))
-        lean = write_lean(f"{folder}/lean")
+        lean, lean_init = write_lean("pause", f"{folder}/lean"), write_lean("init", f"{folder}/lean-init")
         os.chmod(folder, 0o755)
         os.mkdir(f"{folder}/services")
-        places = {"pyinit": launcher, "pause": pause, "lean": lean, "folder": f"{folder}/services"}
+        places = {"pyinit": launcher, "pause": pause, "lean": lean, "lean_init": lean_init,
+                  "folder": f"{folder}/services"}
         found = inits.find_inits(places, extra)
         generator = generators.build(folder)
         mode = namespaces.find_mode()
@@ -162,9 +163,9 @@ def write_launcher(launcher: str, python: str) -> str:
     return write("pyinit.launcher", "--python", python, launcher)
 
 
-def write_lean(path: str) -> str:
-    """Write a fresh lean pause of this checkout where there is one for this machine; return its path."""
-    return write("pyinit.lean", "pause", path) if os.uname().machine in MACHINES else path
+def write_lean(program: str, path: str) -> str:
+    """Write a fresh lean program of this checkout where there is one for this machine; return its path."""
+    return write("pyinit.lean", program, path) if os.uname().machine in MACHINES else path
 
 
 def write(module: str, *arguments: str) -> str:

@@ -13,9 +13,10 @@ from typing import Optional, Sequence
 # none of the harness's either; a SLEEPER stands for a pause that does not reap.
 INIT, PAUSE, SUPERVISOR, SLEEPER = "init", "pause", "supervisor", "sleeper"
 
-# An init is one line here. {pyinit} and {pause} are fresh launchers, {lean} is a fresh lean pause, no program on a
-# machine that has none, and {folder} is an empty folder. Words NAME=VALUE in front of a command are its environment, as
-# in a shell. `group` is the command that forwards to the main child's whole process group; "" when there is none.
+# An init is one line here. {pyinit} and {pause} are fresh launchers, {lean} is a fresh lean pause and {lean_init} a
+# fresh lean init, no programs on a machine that has none, and {folder} is an empty folder. Words NAME=VALUE in front of
+# a command are its environment, as in a shell. `group` is the command that forwards to the main child's whole process
+# group; "" when there is none.
 TABLE = (
     # name, kind, command, group, how its version is asked for
     ("pyinit", INIT, "{pyinit} --", "{pyinit} -g --", "{pyinit} --version"),
@@ -26,6 +27,7 @@ TABLE = (
     ("dumb-init", INIT, "dumb-init --single-child --", "dumb-init --", "dumb-init --version"),
     ("catatonit", INIT, "catatonit --", "catatonit -g --", "catatonit --version"),
     ("s6-svscan", SUPERVISOR, "s6-svscan -t0 {folder}", "", ""),
+    ("pyinit lean init", INIT, "{lean_init} --", "{lean_init} -g --", "{lean_init} --version"),
     ("pyinit pause", PAUSE, "{pause}", "", "{pause} -v"),
     ("pyinit pause (kernel)", PAUSE, "PYINIT_REAP=kernel {pause}", "", "{pause} -v"),
     ("pyinit lean", PAUSE, "{lean}", "", "{lean} -v"),
@@ -33,7 +35,8 @@ TABLE = (
     ("sleep (as pause v3.0)", SLEEPER, "sleep infinity", "", "sleep --version"),
 )
 
-OWN = ("pyinit", "pyinit --reap kernel", "pyinit pause", "pyinit pause (kernel)", "pyinit lean")
+OWN = ("pyinit", "pyinit --reap kernel", "pyinit pause", "pyinit pause (kernel)", "pyinit lean",
+       "pyinit lean init")
 
 # Where inits are installed that are not meant to be started by hand.
 HIDDEN_FOLDERS = ("/usr/libexec/podman", "/usr/libexec/docker", "/usr/lib/docker", "/usr/local/lib/docker")

@@ -285,7 +285,7 @@ def test_a_bad_number_is_refused(text: str) -> None:
 def test_every_line_of_the_table_is_an_init() -> None:
     for name, kind, command, _group, _version in inits.TABLE:
         assert kind in (inits.INIT, inits.PAUSE, inits.SUPERVISOR, inits.SLEEPER)
-        assert command.format(pyinit="x", pause="y", lean="v", folder="z"), name
+        assert command.format(pyinit="x", pause="y", lean="v", lean_init="u", folder="z"), name
     assert {line[0] for line in inits.TABLE} >= set(inits.OWN)
 
 

@@ -76,17 +76,18 @@ def test_quick_has_every_experiment(tmp_path: Path) -> None:
     assert all(row["until_eagain_ns"] for name, row in incident.items() if name.startswith("sleep"))
 
 
-def test_the_lean_pause_is_measured_as_the_others_are(tmp_path: Path) -> None:
+def test_the_lean_programs_are_measured_as_the_others_are(tmp_path: Path) -> None:
     if os.uname().machine not in MACHINES:
-        pytest.skip("there is no lean pause for this machine")
+        pytest.skip("there is no lean program for this machine")
     sleeper = "sleep (as pause v3.0)"
     data = {}
-    for experiment, only in (("start", "pyinit lean"), ("incident", f"pyinit lean,{sleeper}")):
+    for experiment, only in (("start", "pyinit lean,pyinit lean init"), ("incident", f"pyinit lean,{sleeper}")):
         done = run(experiment, "--quick", "--only", only, "--json", str(tmp_path / "f.json"))
         assert done.returncode == 0, done.stderr
         rows = json.loads((tmp_path / "f.json").read_text())["experiments"][0]["data"]
         data[experiment] = {row["init"]: row for row in rows}
     assert all(data["start"]["pyinit lean"][name] for name in ("plain_ns", "to_mask_ns", "stop_ns"))
+    assert all(data["start"]["pyinit lean init"][name] for name in ("plain_over_true_ns", "to_mask_ns", "stop_ns"))
     assert data["incident"]["pyinit lean"]["zombies"] == data["incident"]["pyinit lean"]["refused"] == 0
     assert data["incident"][sleeper]["until_eagain_ns"]
 
