@@ -15,7 +15,8 @@ import pytest
 from disassembly import find_tool
 from support import DEADLINE, PYTHON, ROOT, Result, Running, run, wait_until, waits_for_signals
 
-from pyinit import __version__, bundle, lean
+from pyinit import __version__, lean
+from pyinit.launcher import bundle
 
 DOCUMENT = ROOT / "docs" / "lean.md"
 MOST_BYTES = {("pause", "x86_64"): 599, ("pause", "aarch64"): 599, ("init", "x86_64"): 2048, ("init", "aarch64"): 2560}

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from lean_fixtures import FILTER, TRAP, lean_inits, number_of, numbers_of  # noqa: F401
 from support import (CLONES_FIRST, DEADLINE, NAMESPACE, ROOT, STAND_IN, TOGETHER, ZOMBIES_FIRST, Init,
-                     LeanInit, Running, Terminal, children_of, number_of_clone, observe_for, python, read_stat, run,
+                     LeanInit, Running, Terminal, children_of, observe_for, python, read_stat, run,
                      scene, shell, wait_until, waits_for_signals, zombies_of)
 from test_kernel_reaping import TRACED
 from test_terminal import FOREGROUND, PLAIN, SHELLS
@@ -152,7 +152,7 @@ def test_children_of_clone_are_reaped(native: list[str]) -> None:
     """Whose exit signal is not SIGCHLD; that of others comes in any case."""
     for program, left in ((native, 0), (python(STAND_IN), 4)):
         argv = [*program, *(["--"] if left else []), *python(WAIT)]
-        with Running(python(CLONES_FIRST, number_of_clone(), *argv)) as running:
+        with Running(python(CLONES_FIRST, str(number_of("clone")), *argv)) as running:
             running.expect("ready")
             wait_until(lambda: len(zombies_of(running.pid)) == left, "just those that are expected")
             running.send(signal.SIGCHLD)

@@ -6,9 +6,9 @@ which they import each other, then all others, each of which is read when it is 
 
 A bundle is complete, so that a launcher can start with one that another installation wrote, as long as both keep to one
 protocol. The header is that of a .pyc, PEP 552, in which byte 8 is the protocol's number and bytes 9 to 11 are the size
-of what follows: a marshalled tuple of LOADER's code, the modules of the init path, and for each other module where it stands,
-counted from the end of that tuple, its size, and whether it is a package. LOADER is executed with FILE, the file's descriptor, HEADER, NOW and LATER as its
-globals; after that pyinit.main.main(ENTRY_MASK, NAME) can be called.
+of what follows: a marshalled tuple of LOADER's code, the modules of the init path, and for each other module where it
+stands, counted from the end of that tuple, its size, and whether it is a package. LOADER is executed with FILE, the
+file's descriptor, HEADER, NOW and LATER as its globals; after that pyinit.main.main(ENTRY_MASK, NAME) can be called.
 """
 
 from __future__ import annotations
