@@ -59,5 +59,5 @@ def test_nothing_is_held_open(init: Init, launcher: str) -> None:
     """pyinit holds the descriptors that it was given, the one that it reads its modules from, and no other."""
     with init.start(shell("echo ready; read line")) as running:
         pid = settle(running)
-        files = open_files(pid)
-        assert (sorted(files), files[3]) == ([0, 1, 2, 3], launcher + ".pyc")
+        own = [] if init.reaper == "lean" else [launcher + ".pyc"]
+        assert list(dict(sorted(open_files(pid).items())).values())[3:] == own

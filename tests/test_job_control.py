@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support import DEADLINE, Init, Running, Terminal, observe_for, process_ids, python, read_stat, wait_until
+from support import (DEADLINE, Init, Running, Terminal, children_of, observe_for, process_ids, python, read_stat,
+                     wait_until, waits_for_signals)
 from test_terminal import PLAIN, SHELLS
 
 OUTER = ["sh", "bash"]
@@ -262,6 +263,36 @@ def test_orphan_that_stops(shell: Shell, launcher: str, tmp_path: Path) -> None:
     with contextlib.suppress(ProcessLookupError):  # the kernel ends what is stopped in an orphaned group by SIGHUP
         os.kill(orphan, signal.SIGKILL)
     shell.exit()
+
+
+def test_stop_is_forwarded_after_a_stop(shell: Shell, launcher: str) -> None:
+    """What has stopped pyinit once is blocked again: a SIGTSTP that is sent to it is the main child's."""
+    shell.start_cat(f"{launcher} -s --")
+    shell.stop()
+    shell.type("fg")
+    shell.terminal.read_until(b"cat")
+    shell.type("two")
+    shell.see("two\r\ntwo")
+    job = next(pid for pid in session_members(shell.running.process.pid) if read_stat(pid)[1] ==
+               str(shell.running.process.pid))
+    main_child = children_of(job)[0]
+    os.kill(job, signal.SIGTSTP)
+    wait_until(lambda: read_stat(main_child)[0] == "T", "the main child to stop")
+    shell.terminal.read_until(b"next> ")
+    shell.run("kill -KILL %1; kill -CONT %1")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_termination_where_no_shell_can_continue(launcher: str, number: int) -> None:
+    """A main child that is stopped while pyinit is not takes a termination signal only if it is continued."""
+    argv = [launcher, "-s", "--", "sh", "-c", "echo ready; kill -STOP $$; read line"]
+    with Terminal() as terminal, terminal.start(argv) as running:
+        terminal.read_until(b"ready\r\n")
+        main_child = running.main_child
+        wait_until(lambda: read_stat(main_child)[0] == "T", "the main child to stop")
+        wait_until(lambda: waits_for_signals(running.pid), "pyinit to have learnt it")
+        running.send(number)
+        assert running.process.wait(DEADLINE) == 128 + number
 
 
 # Leads the session, starts argv[3:] in the background, and gives it the terminal, without a word, when the FIFO argv[1]

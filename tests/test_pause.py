@@ -16,6 +16,9 @@ from support import (CLONES, CLONES_FIRST, DEADLINE, FORWARDED, NAMESPACE, PYTHO
 
 from pyinit import __version__
 from pyinit.lean import MACHINES
+from pyinit.log import Log
+from pyinit.supervisor import pause as pause_module
+from pyinit.supervisor.pause import RETRIES, reap_until_stopped
 
 WARNING = b"Warning: pause should be the first process\n"
 WAYS = ["launcher", "--pause", "module", "symlink"]
@@ -284,3 +287,34 @@ def test_empty_environment(pause: list[str], first: list[str]) -> None:
 def test_main_child_is_refused(launcher: str) -> None:
     result = run([launcher, "--pause", "true"])
     assert result.code == 1 and b"--pause takes no command" in result.err
+
+
+class Waiting:
+    """A reaper whose waits end as told: by a signal, or by an error."""
+
+    def __init__(self, *ends: object) -> None:
+        self.ends = list(ends)
+
+    def drain(self) -> None:
+        """No zombie is there."""
+
+    def wait(self) -> int:
+        end = self.ends.pop(0)
+        if isinstance(end, BaseException):
+            raise end
+        return end
+
+
+REFUSED = OSError(1, "Operation not permitted")
+
+
+@pytest.mark.parametrize("ends, expected", [
+    ([MemoryError()] * 3 * RETRIES + [signal.SIGTERM], signal.SIGTERM),  # that may pass
+    ([REFUSED] * RETRIES + [signal.SIGINT], signal.SIGINT),
+    (([REFUSED] * RETRIES + [signal.SIGCHLD]) * 2 + [signal.SIGTERM], signal.SIGTERM),
+    ([REFUSED] * (RETRIES + 1), 0),
+    ([signal.SIGHUP, signal.SIGUSR1, signal.SIGINT], signal.SIGINT),
+], ids=["memory", "refused for a while", "refused twice", "refused for ever", "others"])
+def test_waits_that_fail(ends: list, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pause_module, "rest", lambda: None)
+    assert reap_until_stopped(Waiting(*ends), Log(-1)) == expected
