@@ -84,9 +84,9 @@ def load_all() -> None:
 
     Not from a launcher: it keeps its bundle open, from which it reads each module when it is needed, bundle.py.
     """
-    from .linux import descriptors, output as lines  # noqa: F401
     from . import messages  # noqa: F401
-    from .child import descendants as processes, exec_errors as refusal, terminal  # noqa: F401
+    from .child import descendants, exec_errors, terminal  # noqa: F401
+    from .linux import descriptors, output  # noqa: F401
 
     try:
         from .linux import prctl  # noqa: F401

@@ -17,7 +17,7 @@ from support import (DEADLINE, NAMESPACE, Init, Running, children_of, number_of,
 from test_idle import count_wakeups
 from test_pause import enter
 
-from pyinit.child import descendants as processes
+from pyinit.child import descendants
 from pyinit.log import Log
 from pyinit.options import Options
 from pyinit.supervisor.orderly_end import LOOK_AGAIN, OrderlyEnd
@@ -627,7 +627,7 @@ def test_proc_of_another_namespace(monkeypatch, itself: Optional[str], found: bo
             raise FileNotFoundError
         return itself
 
-    monkeypatch.setattr(processes, "posix", SimpleNamespace(getpid=lambda: 7, readlink=readlink,
+    monkeypatch.setattr(descendants, "posix", SimpleNamespace(getpid=lambda: 7, readlink=readlink,
                                                             kill=lambda *arguments: kills.append(arguments)))
-    monkeypatch.setattr(processes, "descendants", lambda ancestor: [8, 9] if ancestor == 7 else [])
-    assert (processes.send_to_all(15), kills) == (found, sent)
+    monkeypatch.setattr(descendants, "descendants", lambda ancestor: [8, 9] if ancestor == 7 else [])
+    assert (descendants.send_to_all(15), kills) == (found, sent)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import posix
 
-from .. import bundle_file
-
 
 def close_all(needed: set[int]) -> None:
-    """Close every descriptor above stderr but those needed and the bundle's. Raises OSError without /proc."""
+    """Close every descriptor above stderr but those needed. Raises OSError without /proc."""
     for name in posix.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) not in needed and int(name) != bundle_file:
+        if int(name) > 2 and int(name) not in needed:
             try:
                 posix.close(int(name))
             except OSError:

@@ -92,7 +92,7 @@ class Supervisor:
         if self.job_control:
             self.reaper.report_stops()
         if options.signal_to == "all":
-            from ..child import descendants as processes  # noqa: F401
+            from ..child import descendants  # noqa: F401
         if options.close_descriptors:
             from ..linux import descriptors  # noqa: F401
         if options.isolation == "session":
@@ -110,9 +110,10 @@ class Supervisor:
         if self.options.change_directory:
             posix.chdir("/")
         if self.options.close_descriptors:
+            from .. import bundle_file
             from ..linux.descriptors import close_all
 
-            close_all(self.reaper.descriptors())
+            close_all(self.reaper.descriptors() | {bundle_file})
 
     def handle(self, number: int) -> int:
         """Reap, or forward the signal; return the signal that counts for the end, 0 for none."""
