@@ -46,10 +46,11 @@ def curve(values: Sequence[float], points: int = 200) -> list[tuple[float, float
     ordered = sorted(values)
     count = len(ordered)
     result: list[tuple[float, float]] = []
+    last = -1
     for step in range(points if count > 1 else 0):
         share = 0.5 * (2 / count) ** (step / (points - 1))  # from one half down to one value
         rank = count - max(1, round(count * share))
-        if not result or rank > last:
+        if rank > last:
             result.append(((count - rank) / count, ordered[rank]))
             last = rank
     return result

@@ -142,7 +142,7 @@ def test_signal_before_the_session_is_made(init: Init) -> None:
     environment = {**os.environ, "PYINIT_REAP": init.reaper}
     # setsid(2) has no argument that a filter could look at.
     with HeldCall("setsid", {}) as held, Running(argv, init.mode, preexec_fn=held.install, env=environment) as running:
-        child = held.wait()
+        held.wait()
         running.send(signal.SIGTERM)
         wait_for_forwarding(running.pid)
         held.release()

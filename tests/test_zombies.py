@@ -335,10 +335,11 @@ def process(pid: int, parent: int, name: str = "sh", state: str = "S", **more) -
                       **more})
 
 
-def snapshot(processes: list[Process], clock: float = 1000, status: dict[int, Status] = {},
-             threads: dict[int, tuple[Process, ...]] = {}, **more) -> Snapshot:
+def snapshot(processes: list[Process], clock: float = 1000, status: Optional[dict[int, Status]] = None,
+             threads: Optional[dict[int, tuple[Process, ...]]] = None, **more) -> Snapshot:
     """A snapshot of these, as take_snapshot() makes it."""
     told = Snapshot(clock, 1.8e9 + clock, clock, {each.pid: each for each in processes}, **more)
+    status, threads = status or {}, threads or {}
     told.zombies = [Zombie(each, status.get(each.pid, Status()), (), threads.get(each.pid, ()))
                     for each in processes if each.is_zombie]
     told.actors = {each.pid: Actor(each, status.get(each.pid, Status()), ())

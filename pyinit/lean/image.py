@@ -84,8 +84,8 @@ def pack(files: dict[str, tuple[bytes, int]]) -> bytes:
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for path in sorted({path[:end] for path in files for end, letter in enumerate(path) if letter == "/"}):
-            member = tarfile.TarInfo(path)
+        for folder in sorted({path[:end] for path in files for end, letter in enumerate(path) if letter == "/"}):
+            member = tarfile.TarInfo(folder)
             member.type, member.mode = tarfile.DIRTYPE, 0o755
             archive.addfile(member)
         for path, (content, mode) in files.items():
