@@ -11,7 +11,7 @@ from .linux.signals import EntryState, block_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import NoReturn, Optional
+    from typing import Any, NoReturn, Optional
 
 
 # Base names of argv[0] and what they are called for; any other is the name that the launcher was written under.
@@ -66,7 +66,7 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
         write_line(str(error))
         return 1
     if options.show:
-        return personality.show(options, name)
+        return int(personality.show(options, name))
     log = Log(options.verbosity, personality.PREFIXES, personality.DESCRIPTORS)
     if "__file__" in globals():
         load_all()
@@ -94,8 +94,8 @@ def load_all() -> None:
         pass  # no _ctypes, as with Debian's python3-minimal
 
 
-def find_personality(module: str):
-    """The module that reads the command line."""
+def find_personality(module: str) -> Any:
+    """The module that reads the command line: parse(), show(), PREFIXES and DESCRIPTORS."""
     name = "pyinit.cli." + module
     __import__(name)
     return sys.modules[name]

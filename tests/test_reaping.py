@@ -271,7 +271,7 @@ class Scripted(WaitReaper):
 
     __slots__ = ("answers",)
 
-    def waitpid(self, pid: int, options: int) -> tuple[int, int]:
+    def reap_one(self) -> tuple[int, int]:
         return self.answers.pop(0)
 
 

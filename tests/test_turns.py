@@ -139,7 +139,7 @@ class Kernel:
         self.pending = sorted(pending)
         self.children = children
 
-    def waitpid(self, pid: int, options: int) -> tuple[int, int]:
+    def reap_one(self) -> tuple[int, int]:
         if self.zombies:
             self.zombies -= 1
             return 1000 + self.zombies, 0
@@ -161,7 +161,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> Callable[[Kernel], WaitReaper]:
     """Makes a reaper over a kernel that stands in."""
     def make(kernel: Kernel) -> WaitReaper:
         class Reaper(WaitReaper):
-            waitpid = staticmethod(kernel.waitpid)
+            reap_one = staticmethod(kernel.reap_one)
 
         monkeypatch.setattr(reaper, "sigpending", kernel.sigpending)
         monkeypatch.setattr(reaper, "sigwait", kernel.sigwait)

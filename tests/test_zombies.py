@@ -69,7 +69,7 @@ def test_recorded_tree(recorded, name: str, cause: str, count: int, pid: int, pa
     folder = recorded(name)
     report = make_report(take_snapshot(folder), None, [])
     group, = report.groups
-    assert (group.cause, group.zombies.count) == (cause, count)
+    assert (group.cause, group.zombies.number) == (cause, count)
     assert (group.parent_pid, group.parent.process.name) == (pid, parent)
     assert (group.container, group.origin) == (container, origin)
     assert words in explain(group)
@@ -593,7 +593,7 @@ def test_parent_that_cannot_be_read(recorded) -> None:
     (folder / "4/status").unlink()
     (folder / "4/status").mkdir()
     report = make_report(take_snapshot(str(folder)), None, [])
-    assert (report.count, "nproc" in report.unread) == (5, True)
+    assert (report.total, "nproc" in report.unread) == (5, True)
 
 
 def test_what_is_known_is_judged() -> None:

@@ -12,7 +12,7 @@ def explain(error: OSError, name: bytes) -> str:
     """Why a program cannot be executed, where the error alone would mislead."""
     if error.errno == ENOENT and b"/" in name and posix.access(name, posix.F_OK):
         return f"{error.strerror} (the file is there: its interpreter or loader is not)"
-    return posix.strerror(EISDIR) if error.errno == EACCES and is_folder(name) else error.strerror
+    return posix.strerror(EISDIR) if error.errno == EACCES and is_folder(name) else str(error.strerror)
 
 
 def execute_script(path: bytes, argv: list[bytes]) -> None:

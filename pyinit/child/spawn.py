@@ -65,14 +65,12 @@ def spawn(options: Options, entry: EntryState, log: Log, terminal: bool) -> int:
     argv = [argument.encode("utf-8", "surrogateescape") for argument in options.command]
     if options.isolation == "session":
         from .session import start_session  # before the fork, for after it nothing should be able to fail
-    else:
-        start_session = None
     parent = posix.getpid()
     pid = posix.fork()
     if pid == 0:
         code = 1
         try:
-            if start_session:
+            if options.isolation == "session":
                 start_session()
             elif options.isolation:
                 start_group(terminal)

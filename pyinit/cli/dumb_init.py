@@ -51,9 +51,9 @@ def add_rewrite(options: Options, text: str) -> None:
     """`-r s:r`, by numbers as in dumb-init, or by names. Raises UsageError."""
     from ..linux.signal_names import parse_signal
 
-    signal, _, new = text.partition(":")
+    first, _, second = text.partition(":")
     try:
-        signal, new = parse_signal(signal), 0 if new.strip() == "0" else parse_signal(new)
+        signal, new = parse_signal(first), 0 if second.strip() == "0" else parse_signal(second)
         if signal > MOST or new > MOST:
             raise ValueError(text)
     except ValueError:

@@ -6,7 +6,7 @@ result. x9 holds a constant that no instruction has room for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Optional
 
 from .assembler import (Add, Branch, Call, Jump, Load, Mask, Operation, Piece, Register, Set, Shift, Store, Subtract,
@@ -114,7 +114,7 @@ def encode_mask(operation: Mask, *_: object) -> list[Piece]:
 
 
 def encode_shift(operation: Shift, *_: object) -> list[Piece]:
-    register, count = NUMBERS[operation.register], fit(operation.count, 5)
+    register, count = NUMBERS[operation.register], fit(operation.bits, 5)
     return [word(0x53007C00 | count << 16 | register << 5 | register, f"lsr w{register}, w{register}, {count}")]
 
 
@@ -184,9 +184,10 @@ def encode_trap(_operation: Trap, *_: object) -> list[Piece]:
     return [word(0xD4200000, "brk 0x0")]  # SIGTRAP
 
 
-ENCODERS = {Set: encode_set, Add: encode_add, Subtract: encode_subtract, Mask: encode_mask, Shift: encode_shift,
-            Load: encode_load, Store: encode_store, Branch: encode_branch, Jump: encode_jump, Call: encode_call,
-            Trap: encode_trap}
+ENCODERS: dict[type, Callable[..., Sequence[Piece]]] = {
+    Set: encode_set, Add: encode_add, Subtract: encode_subtract, Mask: encode_mask, Shift: encode_shift,
+    Load: encode_load, Store: encode_store, Branch: encode_branch, Jump: encode_jump, Call: encode_call,
+    Trap: encode_trap}
 
 
 def leap(target: int, address: int, bits: int) -> int:

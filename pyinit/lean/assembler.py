@@ -62,10 +62,10 @@ class Mask(NamedTuple):
 
 
 class Shift(NamedTuple):
-    """register >>= count, of 32 bits and without a sign."""
+    """register >>= bits, of 32 bits and without a sign."""
 
     register: Register
-    count: int
+    bits: int
 
 
 class Load(NamedTuple):
@@ -249,10 +249,10 @@ def assemble(source: Source, encoder: Encoder, start: int,
     program = Program()
     source(program)
     operations = program.operations
-    check_names(operations + program.texts, symbols)
+    check_names([*operations, *program.texts], symbols)
     # A branch is short at first and grows when its label turns out to be too far; that moves other labels only further
     # away, so that nothing ever shrinks and this ends.
-    places = dict.fromkeys((row.name for row in operations + program.texts if isinstance(row, (Label, Data))), start)
+    places = dict.fromkeys((row.name for row in [*operations, *program.texts] if isinstance(row, (Label, Data))), start)
     while True:
         pieces, found, address = [], {}, start
         for operation in operations:

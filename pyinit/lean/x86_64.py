@@ -6,7 +6,7 @@ System calls: the number in rax; rcx and r11 are destroyed, and therefore not us
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from .assembler import (Add, Branch, Call, Jump, Load, Mask, Operation, Piece, Register, Set, Shift, Store, Subtract,
                         Trap, fit, fits, resolve)
@@ -84,7 +84,7 @@ def encode_mask(operation: Mask, *_: object) -> list[Piece]:
 
 
 def encode_shift(operation: Shift, *_: object) -> list[Piece]:
-    register, count = NUMBERS[operation.register], fit(operation.count, 5)
+    register, count = NUMBERS[operation.register], fit(operation.bits, 5)
     return [instruction(f"shr {NAMES[4][register]},{show(count)}", b"\xc1", 5, register, tail=bytes([count]))]
 
 
@@ -131,9 +131,10 @@ def encode_trap(_operation: Trap, *_: object) -> list[Piece]:
     return [(b"\x0f\x0b", "ud2")]  # SIGILL
 
 
-ENCODERS = {Set: encode_set, Add: encode_add, Subtract: encode_subtract, Mask: encode_mask, Shift: encode_shift,
-            Load: encode_load, Store: encode_store, Branch: encode_branch, Jump: encode_jump, Call: encode_call,
-            Trap: encode_trap}
+ENCODERS: dict[type, Callable[..., Sequence[Piece]]] = {
+    Set: encode_set, Add: encode_add, Subtract: encode_subtract, Mask: encode_mask, Shift: encode_shift,
+    Load: encode_load, Store: encode_store, Branch: encode_branch, Jump: encode_jump, Call: encode_call,
+    Trap: encode_trap}
 POINTERS = {8: "QWORD PTR", 4: "DWORD PTR", 1: "BYTE PTR"}
 
 
@@ -178,7 +179,7 @@ def leap(verb: str, short: bytes, long: bytes, target: int, address: int) -> Pie
     return long + number(target - (address + len(long) + 4), 4), f"{verb} {target:#x}"
 
 
-def prefix(wide: bool, field: int, register: int) -> bytes:
+def prefix(wide: int, field: int, register: int) -> bytes:
     """REX: 64 bits, or one of the registers from r8 on."""
     bits = wide << 3 | (field >> 3) << 2 | register >> 3
     return bytes([0x40 | bits]) if bits else b""

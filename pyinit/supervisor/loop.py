@@ -13,7 +13,10 @@ from ..child.spawn import restore_environment, spawn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Callable
+    from typing import Callable, Optional
+
+    from .orderly_end import OrderlyEnd
+    from .stats import Stats
 
 # How many zombies are reaped at most before leaving: a storm that outruns pyinit must not keep it from that.
 LAST_BATCH = 1 << 16
@@ -33,14 +36,14 @@ class Supervisor:
         self.entry = entry
         self.log = log
         self.reaper = WaitReaper()
-        self.stats = None  # what writes the statistics
-        self.end = None  # what brings the orderly end; None is to leave when the main child has ended
+        self.stats: Optional[Stats] = None  # what writes the statistics
+        self.end: Optional[OrderlyEnd] = None  # what brings the orderly end; None is to leave at the main child's
         self.has_terminal = False  # whether the main child got the terminal from pyinit, which takes it back
         self.job_control = False  # whether pyinit stops with the main child
         self.stopped = False  # whether the main child is stopped, as far as pyinit was told
         self.own_signals: set[int] = set()  # what pyinit itself has caused: taken once and not forwarded
         self.main_child = 0
-        self.status = None  # the main child's wait status; None while it runs
+        self.status: Optional[int] = None  # the main child's wait status; None while it runs
         self.sent: dict[int, int] = {}  # how often each signal was sent on
         self.given: set[int] = set()  # which of them the main child has got
         self.trouble = ""  # the last unexpected error
@@ -152,7 +155,7 @@ class Supervisor:
         """
         from ..child.terminal import hand_over
 
-        self.has_terminal |= guard(self.log, hand_over, self.main_child)
+        self.has_terminal |= bool(guard(self.log, hand_over, self.main_child))
         if not self.stopped:
             return False
         self.stopped = False
@@ -174,7 +177,7 @@ class Supervisor:
 
     def leave(self) -> int:
         """Do what is left when the main child has ended; return the exit code."""
-        options, status = self.options, self.status
+        options, status = self.options, LOST if self.status is None else self.status
         code = exit_code(status)
         if self.reaper.unfinished:
             self.reaper.budget = LAST_BATCH
@@ -245,10 +248,11 @@ class Supervisor:
                 self.reaper.send(SIGCONT, to_group=True)  # a stopped process takes no other signal, signal(7)
 
 
-def guard(log: Log, act: Callable, *arguments):
-    """Do what must not end pyinit if it fails; return what it returns, 0 if it failed."""
+def guard(log: Log, act: Callable[..., object], *arguments: object) -> int:
+    """Do what must not end pyinit if it fails; return the number that it returns, 0 if it failed or returns none."""
     try:
-        return act(*arguments)
+        result = act(*arguments)
+        return result if isinstance(result, int) else 0
     except BaseException as error:
         log.tell(WARNING, "unexpected", error)
         return 0

@@ -35,8 +35,6 @@ class WaitReaper:
 
     __slots__ = ("main_child", "stopped_by", "report", "flags", "childless", "unfinished", "budget", "children_next")
 
-    waitpid = waitpid  # the system call itself; CountingReaper has a look at the zombie first
-
     def __init__(self, report: Report = None) -> None:
         """`report(pid, status, is_main)` is called for each child reaped."""
         self.main_child: Optional[int] = None  # until it is started, and when it has been reaped
@@ -101,7 +99,7 @@ class WaitReaper:
         self.unfinished = self.childless = False
         while self.budget > 0:
             try:
-                pid, status = self.waitpid(-1, self.flags)
+                pid, status = self.reap_one()
             except ChildProcessError:  # ECHILD: no children
                 self.childless = True
                 return self.settle(main_status)
@@ -120,6 +118,10 @@ class WaitReaper:
                     pass  # a MemoryError: the main child's status must not be lost to it
         self.unfinished = True
         return self.settle(main_status)
+
+    def reap_one(self) -> tuple[int, int]:
+        """Reap one zombie and return its PID and status, (0, 0) if there is none. Raises ChildProcessError."""
+        return waitpid(-1, self.flags)
 
     def settle(self, status: Optional[int]) -> Optional[int]:
         """The main child's status, once; LOST when no child is left and it was not seen: it never will be."""

@@ -10,17 +10,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Callable, Optional
 
+    from .orderly_end import OrderlyEnd
+    from .stats import Stats
+
 # What keeps the kernel from reaping where each orphan is to be told of.
 NEEDS_LOOP = "a line for each orphan needs the waitpid loop"
 
 
-def plan(options: Options, log: Log, job_control: bool):
+def plan(options: Options, log: Log, job_control: bool) -> tuple[WaitReaper, Optional[Stats], Optional[OrderlyEnd]]:
     """The reaper, what writes statistics, None if nothing does, and what brings the orderly end, None for none."""
     reaper = choose_reaper(options, log, job_control)
     return reaper, open_stats(options, reaper), plan_end(options, log)
 
 
-def choose_reaper(options: Options, log: Log, job_control: bool):
+def choose_reaper(options: Options, log: Log, job_control: bool) -> WaitReaper:
     """The kernel where it was asked for and can; else the waitpid loop, which counts for the statistics."""
     report = reporter(options, log)
     # Where SIGCHLD is ignored, the kernel tells of no stop, waitpid(2).
@@ -47,7 +50,7 @@ def lets_kernel_reap(options: Options, log: Log, obstacle: str) -> bool:
     return options.reap == "kernel" and not obstacle
 
 
-def open_stats(options: Options, reaper):
+def open_stats(options: Options, reaper: WaitReaper) -> Optional[Stats]:
     """What writes the statistics, None when nobody wants them."""
     if not (options.stats or options.stats_signal):
         return None
@@ -56,7 +59,7 @@ def open_stats(options: Options, reaper):
     return Stats(options.stats, reaper)
 
 
-def plan_end(options: Options, log: Log):
+def plan_end(options: Options, log: Log) -> Optional[OrderlyEnd]:
     """What brings the orderly end, None to leave when the main child has ended."""
     if options.grace < 0 and not options.wait_all and options.kill_after < 0:
         return None

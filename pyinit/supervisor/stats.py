@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping, Optional
 
+    from .reaper import Report
+
 MOST_COMMANDS = 10
 
 
@@ -24,7 +26,7 @@ class CountingReaper(WaitReaper):
 
     __slots__ = ("orphans", "drained", "most", "commands")
 
-    def __init__(self, report) -> None:
+    def __init__(self, report: Report) -> None:
         super().__init__(report)
         self.orphans = 0
         self.drained = 0
@@ -39,14 +41,14 @@ class CountingReaper(WaitReaper):
         self.most = max(self.most, self.drained)
         return status
 
-    def waitpid(self, pid: int, options: int) -> tuple[int, int]:
-        """As waitpid(2) for any child and without waiting."""
+    def reap_one(self) -> tuple[int, int]:
+        """As WaitReaper.reap_one(), and count."""
         # WNOWAIT leaves the zombie, and with it its name, waitid(2).
         look = posix.WEXITED | posix.WNOHANG | posix.WNOWAIT
         pid = 0
         while not pid:  # a child that was stopped may have been continued between the two calls
             try:
-                found = posix.waitid(posix.P_ALL, 0, look | options)
+                found = posix.waitid(posix.P_ALL, 0, look | self.flags)
             except ChildProcessError:
                 raise
             except OSError:  # EINVAL: before Linux 4.7 __WALL is not for waitid(2)
@@ -54,7 +56,7 @@ class CountingReaper(WaitReaper):
             if not found:
                 return 0, 0
             command = read_command(found.si_pid)
-            pid, status = posix.waitpid(found.si_pid, options)
+            pid, status = posix.waitpid(found.si_pid, self.flags)
         if not posix.WIFSTOPPED(status):
             self.drained += 1
             if pid != self.main_child:
@@ -78,7 +80,7 @@ class Stats:
 
     __slots__ = ("where", "reaper", "started")
 
-    def __init__(self, where: str, reaper) -> None:
+    def __init__(self, where: str, reaper: WaitReaper) -> None:
         """where is a file to append to, or "" or "-" for stderr."""
         self.where = where
         self.reaper = reaper
@@ -86,16 +88,16 @@ class Stats:
 
     def write(self, main_child: int, status: Optional[int], sent: Mapping[int, int]) -> None:
         """Write one line; nothing is raised when it cannot be written. `sent` counts the signals forwarded."""
-        counted = isinstance(self.reaper, CountingReaper)
+        counted = self.reaper if isinstance(self.reaper, CountingReaper) else None
         line = json.dumps({
             "uptime_seconds": round(monotonic() - self.started, 3),
-            "orphans_reaped": self.reaper.orphans if counted else None,
-            "most_zombies_in_one_drain": self.reaper.most if counted else None,
+            "orphans_reaped": counted.orphans if counted else None,
+            "most_zombies_in_one_drain": counted.most if counted else None,
             "signals_forwarded": {signal_name(number): count for number, count in sorted(sent.items())},
             "main_child": {"pid": main_child, "exit_code": None if status is None else exit_code(status),
                            "signal": signal_name(status & 0x7f) if status is not None and 0 < status & 0x7f < 0x7f
                            else None},
-            "orphans_by_command": top(self.reaper.commands) if counted else None,
+            "orphans_by_command": top(counted.commands) if counted else None,
         })
         if self.where in ("", "-"):
             write_line(line)

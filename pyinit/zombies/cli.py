@@ -14,7 +14,7 @@ import shutil  # noqa: E402
 import signal  # noqa: E402
 import sys  # noqa: E402
 import time  # noqa: E402
-from collections.abc import Iterator, Sequence  # noqa: E402
+from collections.abc import Callable, Iterator, Sequence  # noqa: E402
 from typing import NoReturn, Optional  # noqa: E402
 
 from .. import __version__  # noqa: E402
@@ -103,9 +103,9 @@ def check_paths(arguments: argparse.Namespace) -> None:
         raise Failure(f"--output {arguments.output}: is no file; expected the path of one")
 
 
-def positive(parse, expected: str):
+def positive(parse: Callable[[str], float], expected: str) -> Callable[[str], float]:
     """A converter for argparse that says what was expected."""
-    def convert(text: str):
+    def convert(text: str) -> float:
         try:
             number = parse(text)
         except ValueError:
@@ -232,7 +232,7 @@ def main() -> int:
     except OSError as error:
         message = f"cannot write the report: {error}"
     except Ended as ended:
-        return 128 + ended.args[0]
+        return 128 + int(ended.args[0])
     except Exception as error:
         message = f"unexpected {error!r}"
     print(f"{NAME}: {message}", file=sys.stderr)

@@ -14,12 +14,12 @@ FEWEST = 2
 class Tally(NamedTuple):
     """Some zombies: how many, the age of the oldest in seconds, and how many are as young as each of the WINDOWS."""
 
-    count: int = 0
+    number: int = 0
     oldest: float = 0.0
     young: tuple[int, ...] = (0,) * len(WINDOWS)
 
     def __add__(self, other: Tally) -> Tally:  # type: ignore[override]
-        return Tally(self.count + other.count, max(self.oldest, other.oldest),
+        return Tally(self.number + other.number, max(self.oldest, other.oldest),
                      tuple(mine + its for mine, its in zip(self.young, other.young)))
 
 
@@ -34,13 +34,13 @@ def growth_per_minute(now: Tally, before: Optional[Tally], seconds: float) -> Op
 
     One more than before may be about to be reaped: then the ages are asked, too.
     """
-    if before is not None and not 0 < now.count - before.count < FEWEST:
-        return (now.count - before.count) * 60 / seconds if seconds > 0 else None
-    if now.count < FEWEST:
-        return None if now.count else 0.0
+    if before is not None and not 0 < now.number - before.number < FEWEST:
+        return (now.number - before.number) * 60 / seconds if seconds > 0 else None
+    if now.number < FEWEST:
+        return None if now.number else 0.0
     span = max(now.oldest, WINDOWS[0])
     rates = [count * 60 / min(window, span) for count, window in zip(now.young, WINDOWS) if count >= FEWEST]
-    return max(rates) if rates else now.count * 60 / span
+    return max(rates) if rates else now.number * 60 / span
 
 
 def seconds_left(used: int, limit: int, growth: Optional[float]) -> Optional[float]:

@@ -74,7 +74,7 @@ class Report(NamedTuple):
     unread: tuple[str, ...] = ()
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         """How many zombies there are."""
         return len(self.snapshot.zombies)
 

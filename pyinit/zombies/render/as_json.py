@@ -32,7 +32,7 @@ def as_dictionary(report: Report, commands: Mapping[int, str]) -> dict[str, Any]
         "processes": len(report.snapshot.processes),
         "unreadable": report.snapshot.unreadable,
         "partial": report.snapshot.is_partial,
-        "zombies": report.count,
+        "zombies": report.total,
         "growth_per_minute": rounded(report.growth),
         "interval_seconds": rounded(report.interval),
         "causes": report.causes,
@@ -55,7 +55,7 @@ def group_as_dictionary(group: Group, commands: Mapping[int, str]) -> dict[str, 
     """A group of zombies; the parent's name and others are null when it is not to be seen."""
     parent = group.parent
     return {
-        "zombies": group.zombies.count,
+        "zombies": group.zombies.number,
         "cause": group.cause,
         "verdict": explain(group),
         "growth_per_minute": rounded(group.growth),

@@ -34,7 +34,7 @@ def judge(report: Report, thresholds: Thresholds) -> int:
     left = tightest.seconds_left if tightest else None
     for verdict, count, seconds in ((CRITICAL, thresholds.critical, thresholds.critical_time),
                                     (WARNING, thresholds.warn, thresholds.warn_time)):
-        if count is not None and report.count >= count:
+        if count is not None and report.total >= count:
             return verdict
         if seconds is not None and left is not None and left <= seconds:
             return verdict
@@ -45,7 +45,7 @@ def status_line(report: Report, thresholds: Thresholds) -> str:
     """One line, the most important first as it may be cut: verdict, zombies, whose, time left; behind "|" the figures
     as plugins give them, name=value;warn;critical;minimum.
     """
-    words = [f"{report.count} zombie{'' if report.count == 1 else 's'}"]
+    words = [f"{report.total} zombie{'' if report.total == 1 else 's'}"]
     tightest = report.tightest
     left = tightest.seconds_left if tightest else None
     if tightest and left is not None and left != math.inf:
@@ -53,14 +53,14 @@ def status_line(report: Report, thresholds: Thresholds) -> str:
     if report.groups:
         group = report.groups[0]
         where = name_container(group.container)
-        words.append(f"{group.zombies.count} of {name_parent(group)}" + (f" in {where}" if where else ""))
+        words.append(f"{group.zombies.number} of {name_parent(group)}" + (f" in {where}" if where else ""))
     if tightest and tightest.scope and left is not None and left != math.inf:
         words.append(f"{tightest.name} is that of {tightest.scope}")
     if report.snapshot.is_partial:
         words.append("processes are hidden")
     if thresholds.need_time and report.unread:
         words.append(f"{' and '.join(report.unread)} could not be read")
-    figures = f"zombies={report.count};{show(thresholds.warn)};{show(thresholds.critical)};0"
+    figures = f"zombies={report.total};{show(thresholds.warn)};{show(thresholds.critical)};0"
     if left is not None and left != math.inf:
         # A range N: alerts below N.
         warn, critical = (show(seconds, ":") for seconds in (thresholds.warn_time, thresholds.critical_time))

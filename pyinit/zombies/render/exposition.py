@@ -19,7 +19,7 @@ def format_metrics(report: Report, seconds: float) -> str:
         expose("pyinit_zombies", "Zombies by why they have not been reaped.",
                (({"cause": cause}, count) for cause, count in report.causes.items())),
         expose("pyinit_zombie_group_zombies", "Zombies of one parent, for the parents with the most.",
-               ((label(group), group.zombies.count) for group in report.groups)),
+               ((label(group), group.zombies.number) for group in report.groups)),
         expose("pyinit_zombie_group_oldest_seconds", "Time since the oldest zombie of a parent was started.",
                ((label(group), group.zombies.oldest) for group in report.groups)),
         expose("pyinit_pid_budget_used", "Tasks that count against a limit, zombies and threads included.",

@@ -31,7 +31,7 @@ def format_report(report: Report, commands: Commands, width: Optional[int] = Non
     lines = [cut(headline(report), width)]
     if report.groups:
         lines.append("")
-        rows = [("ZOMBIES", "GROWTH", "OLDEST", "PARENT", "COMMAND", "CONTAINER")]
+        rows: list[tuple[str, ...]] = [("ZOMBIES", "GROWTH", "OLDEST", "PARENT", "COMMAND", "CONTAINER")]
         rows += [row_of(group, commands) for group in report.groups]
         for number, line in enumerate(align(rows, right=(0, 1, 2, 3))):
             if number == 0:
@@ -44,7 +44,7 @@ def format_report(report: Report, commands: Commands, width: Optional[int] = Non
             if tree:
                 lines += [cut(each, width) for each in draw_chain(group, commands)]
     if report.left_out:
-        rest = report.count - sum(group.zombies.count for group in report.groups)
+        rest = report.total - sum(group.zombies.number for group in report.groups)
         lines += wrap(f"{report.left_out} more groups, with {rest} zombies: --top shows more.", width, indent="")
     lines.append("")
     lines += [cut(line, width) for line in format_budgets(report)]
@@ -61,7 +61,7 @@ def format_report(report: Report, commands: Commands, width: Optional[int] = Non
 
 def headline(report: Report) -> str:
     """How many zombies of how many processes; when, in a watch."""
-    zombies = f"{report.count} zombie{'' if report.count == 1 else 's'}" if report.count else "no zombies"
+    zombies = f"{report.total} zombie{'' if report.total == 1 else 's'}" if report.total else "no zombies"
     when = time.strftime("%H:%M:%S  ", time.localtime(report.snapshot.time)) if report.interval is not None else ""
     processes = len(report.snapshot.processes)
     return f"{when}{zombies} among {processes} process{'' if processes == 1 else 'es'}"
@@ -70,7 +70,7 @@ def headline(report: Report) -> str:
 def row_of(group: Group, commands: Commands) -> tuple[str, ...]:
     """A group's line of the table."""
     command = printable(commands.get(group.parent_pid, "?"))
-    return (str(group.zombies.count), format_growth(group.growth), format_duration(group.zombies.oldest),
+    return (str(group.zombies.number), format_growth(group.growth), format_duration(group.zombies.oldest),
             str(group.parent_pid), shorten(command, COMMAND_LENGTH), name_container(group.container) or "-")
 
 
@@ -87,8 +87,8 @@ def draw_chain(group: Group, commands: Commands) -> list[str]:
     """The parent chain from PID 1 down to the zombies, as ps(1) draws a forest."""
     chain = [f"{process.pid} {shorten(printable(commands[process.pid]), CHAIN_COMMAND_LENGTH)}"
              for process in reversed(group.chain)]
-    pids = " ".join(map(str, group.pids)) + (" ..." if group.zombies.count > len(group.pids) else "")
-    chain.append(f"{group.zombies.count} zombie{'' if group.zombies.count == 1 else 's'}: {pids}")
+    pids = " ".join(map(str, group.pids)) + (" ..." if group.zombies.number > len(group.pids) else "")
+    chain.append(f"{group.zombies.number} zombie{'' if group.zombies.number == 1 else 's'}: {pids}")
     return [f"      {' ' * 3 * (depth - 1)}{chr(92) + '_ ' if depth else ''}{each}" if depth else f"      {each}"
             for depth, each in enumerate(chain)]
 
@@ -117,7 +117,7 @@ def forecast(report: Report) -> str:
     if tightest.seconds_left is None:
         return "One zombie says nothing of growth: --watch measures it."
     if tightest.seconds_left == math.inf:
-        return f"Zombies do not grow ({source})." if report.count or report.interval is not None else "Nothing to reap."
+        return f"Zombies do not grow ({source})." if report.total or report.interval is not None else "Nothing to reap."
     return (f"At {tightest.growth:+.1f} zombies a minute ({source}) {name} is used up in "
             f"{format_duration(tightest.seconds_left)}.")
 

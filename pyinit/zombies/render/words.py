@@ -40,7 +40,8 @@ def format_duration(seconds: float) -> str:
     """The two greatest units of a duration, as in `49m10s`, `3h` or `2d4h`."""
     if seconds > YEAR * 1000:
         return "over 1000 years"
-    rest, words = round(seconds), []
+    rest = round(seconds)
+    words: list[tuple[int, str]] = []
     for unit, size in UNITS.items():
         count, rest = divmod(rest, size)
         if words or count or unit == "s":
