@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 from support import (DEADLINE, Init, Running, Terminal, children_of, observe_for, process_ids, python, read_stat,
-                     wait_until, waits_for_signals)
+                     read_status, wait_until, waits_for_signals)
 from test_terminal import PLAIN, SHELLS
 
 OUTER = ["sh", "bash"]
@@ -55,9 +55,14 @@ class Shell:
         self.see("one\r\none")
 
     def stop(self) -> None:
-        """Stop the job by its key; the shell has then been told."""
+        """Stop the job by its key; the shell has then been told.
+
+        It is told as soon as the job's first process has stopped: a cat that has not yet would read what is typed next.
+        """
         self.terminal.type(CTRL_Z)
         self.terminal.read_until(b"next> ")
+        wait_until(lambda: all(read_stat(pid)[:1] == ["T"] for pid in session_members(self.running.process.pid)
+                               if read_status(pid).get("Name") == "cat"), "each cat to stop")
         assert b"topped" in self.run("jobs")
 
     def see(self, text: str) -> None:
@@ -101,8 +106,7 @@ def test_stopped_by_a_key_and_continued(shell: Shell, front: str) -> None:
         shell.terminal.read_until(b"cat")
         shell.type("two")
         shell.see("two\r\ntwo")
-        shell.terminal.type(CTRL_Z)
-        shell.terminal.read_until(b"next> ")
+        shell.stop()
     shell.type("fg")
     shell.terminal.read_until(b"cat")
     shell.type("three")
