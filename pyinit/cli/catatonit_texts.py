@@ -5,7 +5,7 @@ from __future__ import annotations
 HELP = """
 options:
   -g              forward signals to the process group of the program
-  -h              this text
-  -L              the license
-  -P              no program: reap until SIGINT or SIGTERM
-  -V, --version   the version"""
+  -h              print this text
+  -L              print the license
+  -P              run no program: reap until SIGINT or SIGTERM
+  -V, --version   print the version"""

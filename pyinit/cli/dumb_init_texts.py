@@ -7,11 +7,11 @@ VERSION = "dumb-init v1.2.5"
 HELP = """\
 Usage: dumb-init [option] command [[arg] ...]
 
-pyinit, called as dumb-init: runs the command in a session of its own, forwards
-signals to all of it, and reaps zombies.
+pyinit, called as dumb-init: runs the command in a new session, forwards signals
+to its process group, and reaps zombies.
 
-   -c, --single-child   no session: forward signals to the command alone
-   -r, --rewrite s:r    forward signal r in place of s; 0 is none (may be repeated)
-   -v, --verbose        debugging information on stderr
-   -h, --help           this text
-   -V, --version        the version"""
+   -c, --single-child   no session: forward signals to the command only
+   -r, --rewrite s:r    forward r when s arrives; r = 0 drops s (repeatable)
+   -v, --verbose        log debugging information to stderr
+   -h, --help           print this text
+   -V, --version        print the version"""

@@ -14,53 +14,56 @@ Usage: pyinit [OPTIONS] [--] COMMAND [ARG...]
 
 HELP = USAGE + """\
 
-Run COMMAND as the main child: forward signals to it, reap every child that it
-or its descendants leave behind, and exit with COMMAND's exit code (128 + N if
-signal N killed it).
+Run COMMAND as the main child: forward signals to it, reap every child, also
+adopted ones, and exit with COMMAND's exit code, or with 128 + N if signal N
+killed it.
 
-As tini's:
+Options that tini has, too:
   -s, --subreaper        adopt orphans also when not PID 1
   -p, --parent-death-signal SIG
-                         have SIG sent when the parent of pyinit exits
+                         the kernel sends SIG when the parent of pyinit exits
   -g, --group            forward signals to the main child's process group
-  -e, --remap-exit CODE  exit 0 when the exit code is CODE (may be repeated)
-  -w, --warn-on-reap     one warning for each orphan that is reaped
-  -v, --verbose          say more (may be repeated)
-  -h, --help             this text
-      --version          the version
-  -l, --license          the license
+  -e, --remap-exit CODE  exit with 0 when the exit code is CODE (repeatable)
+  -w, --warn-on-reap     log one warning for each orphan that is reaped
+  -v, --verbose          log more (repeatable)
+  -h, --help             print this text
+      --version          print the version
+  -l, --license          print the license
 
-What else to be:
-      --pause            no command: reap until SIGINT or SIGTERM
-      --as NAME          (first) tini, docker-init, dumb-init, catatonit, pause
+Other programs:
+      --pause            run no command: reap until SIGINT or SIGTERM
+      --as NAME          (first) act as tini, docker-init, dumb-init,
+                         catatonit or pause
 
 How to reap:
       --reap HOW         wait: the waitpid loop; kernel: by ignoring SIGCHLD
 
-Who gets a signal, and as what:
-      --signal-to WHOM   main (the main child), group (-g), all (descendants)
-      --rewrite SIG:SIG  forward another in its place; SIG:none drops it
-                         (may be repeated)
+Signals:
+      --signal-to WHOM   forward to main (the main child), group (as -g) or
+                         all (every descendant)
+      --rewrite SIG:SIG  forward the second when the first one arrives;
+                         SIG:none drops it (repeatable)
 
 When the main child has ended:
-      --grace SECONDS    SIGTERM to all that is left, SIGKILL after SECONDS
-      --wait-all         wait for all that is left
-      --ok-on-stop       exit 0 if a signal that was forwarded has killed it
-And when it does not end:
+      --grace SECONDS    SIGTERM to all other processes, SIGKILL after SECONDS
+      --wait-all         wait for all other processes
+      --ok-on-stop       exit with 0 if a forwarded signal killed it
+
+When the main child does not end:
       --kill-after SECONDS
-                         SIGKILL, so long after a termination signal
-      --stop-signal SIG  what that is (TERM, INT and QUIT)
+                         SIGKILL, SECONDS after a termination signal
+      --stop-signal SIG  the termination signal (TERM, INT and QUIT)
 
-What it has done:
+Statistics:
       --stats[=FILE]     one line of JSON at the end, on stderr or to FILE
-      --stats-signal SIG and when SIG comes, which is not forwarded
+      --stats-signal SIG the same when SIG arrives, which is not forwarded
 
-A signal is a name (TERM, SIGTERM, RTMIN+3) or a number. Options end at the
-first argument that is none, or at --.
+SIG is a name (TERM, SIGTERM, RTMIN+3) or a number. Parsing stops at -- or at
+the first argument that is not an option.
 
-Environment (each TINI_ also with PYINIT_ in its place):
+Environment (each TINI_ variable also with PYINIT_ as its prefix):
   TINI_SUBREAPER, TINI_KILL_PROCESS_GROUP
-                         if set at all: as -s, as -g
+                         if set: as -s, as -g
   TINI_VERBOSITY         0 fatal errors, 1 warnings (default), 2 and 3 more
   PYINIT_REAP            as --reap"""
 

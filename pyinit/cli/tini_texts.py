@@ -16,15 +16,15 @@ Usage: {name} [OPTIONS] [--] PROGRAM [ARGS] | --version
 
 Runs PROGRAM, forwards signals to it, reaps zombies, and exits with its exit code.
 
-  --version  the version, when it is the only argument
-  -h         this text
+  --version  print the version, if it is the only argument
+  -h         print this text
   -s         register as a child subreaper
-  -p SIGNAL  have SIGNAL sent when the parent exits, e.g. "-p SIGKILL"
-  -v         say more; may be repeated
-  -w         warn when a zombie is reaped
+  -p SIGNAL  the kernel sends SIGNAL when the parent exits, e.g. "-p SIGKILL"
+  -v         log more; may be repeated
+  -w         log a warning when a zombie is reaped
   -g         forward signals to the child's process group
-  -e CODE    exit 0 when the exit code is CODE (0 to 255); may be repeated
-  -l         the license
+  -e CODE    exit with 0 when the exit code is CODE (0 to 255); may be repeated
+  -l         print the license
 
 Environment:
   TINI_SUBREAPER           if set: as -s
