@@ -64,7 +64,7 @@ class Options:
         object.__setattr__(self, name, value)
 
     def asks_for_more(self) -> bool:
-        """Whether anything is asked for that pyinit loads more modules for: see plan.py."""
+        """Whether anything is asked for that pyinit loads more modules for: see supervisor/selection.py."""
         return bool(self.warn_on_reap or self.reap == "kernel" or self.stats or self.stats_signal or self.wait_all
                     or self.grace >= 0 or self.kill_after >= 0)
 
