@@ -1,4 +1,4 @@
-"""The way in: which personality reads the command line, then the supervisor or the pause, and the exit."""
+"""argv to exit code: choose the personality, then run the supervisor or the pause."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def main(entry_mask: Optional[set[int]] = None, name: str = "pyinit") -> NoRetur
 def run(arguments: list[str], entry: EntryState, name: str) -> int:
     """Read the command line and do what it asks for; return the exit code."""
     called = arguments[0].rpartition("/")[2]
-    if called in PERSONALITIES and name != "pause":  # a launcher of the pause is one under any name
+    if called in PERSONALITIES and name != "pause":  # a launcher of the pause is a pause under any name
         name = called
     arguments = arguments[1:]
     try:

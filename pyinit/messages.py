@@ -94,7 +94,7 @@ def orphan_reaped(pid: int) -> str:
 
 
 def status_lost(pid: int) -> str:
-    """The main child is gone and how it ended is not known."""
+    """The main child has ended, and its status is not known."""
     return f"the status of the main child (PID {pid}) was lost"
 
 

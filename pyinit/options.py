@@ -29,7 +29,7 @@ class Options:
 
     # Signals
     signal_to = "main"  # who is sent one: "main" the main child, "group" its process group, "all" every descendant
-    rewrite: Mapping[int, int] = {}  # what is forwarded in place of a signal; 0 drops it
+    rewrite: Mapping[int, int] = {}  # the signal that is forwarded for another; 0 drops it
 
     # The end
     remap_exit: frozenset[int] = frozenset()  # exit codes that are reported as 0

@@ -17,7 +17,7 @@ def send_to_all(number: int) -> bool:
         try:
             posix.kill(-1, number)
         except OSError:
-            pass  # ESRCH: nobody is there; EPERM: somebody of another user is
+            pass  # ESRCH: no other process; EPERM: another user's process
         return True
     if not has_own_proc():
         return False
@@ -25,7 +25,7 @@ def send_to_all(number: int) -> bool:
         try:
             posix.kill(pid, number)
         except OSError:
-            pass  # it has ended meanwhile, or is of another user
+            pass  # ESRCH: it has just ended; EPERM: it is another user's
     return True
 
 
@@ -38,9 +38,9 @@ def has_own_proc() -> bool:
 
 
 def has_strangers() -> bool:
-    """Whether, as PID 1, there is anybody in the PID namespace beside pyinit; asked when it has no child left.
+    """Whether, as PID 1, pyinit is not alone in its PID namespace; asked when it has no child left.
 
-    Those were put there from outside, setns(2), as by `podman exec`: their end is told to their parent, not here.
+    `podman exec` puts processes there from outside, setns(2). The kernel tells their parent of their end, not pyinit.
     """
     if posix.getpid() != 1:
         return False
@@ -69,7 +69,7 @@ def descendants(ancestor: int) -> list[int]:
                 # PID (command) state parent ...; the command may hold anything, parentheses as well, proc(5).
                 parent = read_file(f"/proc/{name}/stat").rpartition(b")")[2].split()[1]
             except (OSError, IndexError):
-                continue  # it has ended meanwhile
+                continue  # it has just ended
             children.setdefault(int(parent), []).append(int(name))
     found: list[int] = []
     following = [ancestor]

@@ -1,4 +1,4 @@
-"""Putting back a variable that CPython has removed from the environment; loaded when there is one."""
+"""Puts back a variable that CPython has removed from the environment; loaded if it has."""
 
 from __future__ import annotations
 

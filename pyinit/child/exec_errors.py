@@ -1,4 +1,4 @@
-"""When execve(2) refuses a file: what it is, why, and whether the shell may have it; loaded in the child then."""
+"""Why execve(2) refuses a file, and whether the shell can run it; loaded in the child when that happens."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def detach_terminal() -> set[int]:
 
 
 def start_session() -> None:
-    """In the main child: lead a session, with stdin as its controlling terminal if it is one and free."""
+    """In the main child: lead a session, with stdin as its controlling terminal if it is a free terminal."""
     posix.setsid()
     try:
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)

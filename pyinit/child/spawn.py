@@ -13,7 +13,7 @@ from ..log import FATAL, WARNING, Log
 from ..options import Options
 from ..linux.signals import EntryState, block_signals
 
-# errno values, from errno(3): the module `errno` is one import more.
+# errno values, from errno(3): the module `errno` would be one more import.
 ENOENT, EAGAIN, ENOMEM, EACCES, ENODEV, ENOTDIR, ENFILE, EMFILE = 2, 11, 12, 13, 19, 20, 23, 24
 ENOEXEC, ETIMEDOUT, ESTALE = 8, 110, 116
 
@@ -88,7 +88,7 @@ def spawn(options: Options, entry: EntryState, log: Log, terminal: bool) -> int:
         try:
             posix.setpgid(pid, pid)
         except OSError:
-            pass  # EACCES: it has executed its program, so it has set the group itself; ESRCH: it has gone
+            pass  # EACCES: it has executed its program, so it has set the group itself; ESRCH: it has ended
     return pid
 
 

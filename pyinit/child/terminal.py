@@ -52,7 +52,7 @@ def hand_over(main_child: int) -> bool:
     try:
         posix.tcsetpgrp(0, main_child)
     except OSError:
-        return False  # it has no group any more
+        return False  # its group has ended
     return True
 
 
@@ -87,9 +87,9 @@ def stop_own_group(number: int) -> bool:
 
 
 def take_back(main_child: int) -> None:
-    """Make pyinit's group the foreground again: else whoever started it would read from the background and stop.
+    """Make pyinit's group the foreground again: else the shell that started it would read from the background and stop.
 
-    But not from somebody else: a shell that pyinit was stopped under has it by now.
+    If another living group has the terminal, leave it there: a shell has taken it while pyinit was stopped.
     """
     try:
         foreground = posix.tcgetpgrp(0)
@@ -97,7 +97,7 @@ def take_back(main_child: int) -> None:
             posix.kill(-foreground, 0) if foreground else None
             return
     except ProcessLookupError:
-        pass  # the group that had it is gone
+        pass  # the group that had it has ended
     except OSError:
         return  # the terminal was hung up
     try:

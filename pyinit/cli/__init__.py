@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def read_options(arguments: list[str], short: str, long: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """As getopt.read_options(), which is loaded only if there is an option: mostly there is none."""
+    """As getopt.read_options(), which is loaded only if the command line begins with an option."""
     if not arguments or arguments[0][:1] != "-":
         return [], arguments
     if arguments[0] == "--":

@@ -14,7 +14,7 @@ def read_options(arguments: list[str], short: str, long: Mapping[str, str]) -> t
 
     `short` is as for getopt(3): the letters, a colon behind each that takes a value. `long` maps long names, which may
     be cut short where that is clear, to letters or to names of their own, with a colon if they take a value, and with
-    two if they may: `--name=VALUE`. The options end at the first argument that is none, or behind `--`; or at a
+    two if they may: `--name=VALUE`. Parsing stops at the first argument that is not an option, after `--`, or at a
     mistake, for which the last pair is ("?", getopt's message): what stands in front of it comes first.
     """
     options = []

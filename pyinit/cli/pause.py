@@ -1,6 +1,6 @@
 """The pause of a pod: -v and -V print the version, every other argument is ignored.
 
-PYINIT_VERBOSITY is obeyed, as a pod's image can set a variable, but nobody gives its pause an argument.
+It obeys PYINIT_VERBOSITY: an image can set a variable, and a kubelet gives its pause no argument.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Op
     """Options from a command line, without argv[0]; as in pause v3.1 nothing is refused."""
     verbosity = environ.get(b"PYINIT_VERBOSITY", b"")
     return Options(pause=True, show="version" if "-v" in arguments or "-V" in arguments else "",
-                   verbosity=int(verbosity) if verbosity.isdigit() else 1)
+                   verbosity=int(verbosity) if verbosity.isdigit() and len(verbosity) == 1 else 1)
 
 
 def show(options: Options, name: str) -> int:

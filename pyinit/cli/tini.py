@@ -62,7 +62,7 @@ def set_option(options: Options, letter: str, value: str) -> None:
 
 
 def read_environment(options: Options, environ: Mapping[bytes, bytes]) -> None:
-    """tini's variables. TINI_VERBOSITY is added to no -v: it replaces what they made, as tini does."""
+    """Read tini's variables. TINI_VERBOSITY overrides -v, as in tini."""
     options.subreaper |= b"TINI_SUBREAPER" in environ
     if b"TINI_KILL_PROCESS_GROUP" in environ:
         options.signal_to = "group"

@@ -1,8 +1,8 @@
-"""Writing a line that nobody may be waiting for: never an exception, never a wait; loaded with the first message.
+"""Writes a line that may have no reader: never raises, never blocks; loaded with the first message.
 
-poll(2) is not enough: its POLLOUT says that there is some room, not that there is enough, and others write to the same
-pipe. The descriptor cannot be made non-blocking, for the main child has the same one. So the line is written through a
-description of our own.
+poll(2) is not enough: POLLOUT does not guarantee that the whole line fits, and others write to the same pipe. The
+descriptor cannot be made non-blocking, because the main child has the same one. So the line is written through a
+description of its own.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def write_reopened(descriptor: int, content: bytes) -> bool:
     try:
         flags = posix.O_WRONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC
         own = posix.open(f"/proc/self/fd/{descriptor}", flags)
-    except OSError:  # no /proc; a pipe of another user; ENXIO: nobody reads it
+    except OSError:  # no /proc; a pipe of another user; ENXIO: it has no reader
         return False
     try:
         posix.write(own, content)
@@ -68,8 +68,8 @@ def write_shared(descriptor: int, content: bytes) -> None:
 def consume_own_signal(error: BaseException) -> None:
     """Take back the SIGPIPE or SIGXFSZ that a failed write of ours has raised, write(2).
 
-    It is blocked, so it stays pending, and the loop would forward it to the main child as if somebody had sent it. It
-    is directed at this thread and so is taken before one that was sent to the process, signal(7).
+    It is blocked, so it stays pending, and the loop would forward it to the main child as if another process had sent
+    it. It is directed at this thread and so is taken before one that was sent to the process, signal(7).
     """
     raised = isinstance(error, BrokenPipeError) and _signal.SIGPIPE
     if isinstance(error, OSError) and error.errno == EFBIG:

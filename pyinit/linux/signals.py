@@ -31,8 +31,8 @@ class EntryState:
 
         entry_mask is what was blocked before that.
         """
-        # Unblock what was not blocked, in place of setting the old mask: that leaves 32 and 33 as they are, which no
-        # set of ours can hold.
+        # Unblock what was not blocked, and do not set the old mask: no set of CPython can hold 32 and 33, which are
+        # left as they are.
         self.unblock = tuple(set(WAITED) - entry_mask)
         self.sigchld_ignored = _signal.getsignal(_signal.SIGCHLD) == SIG_IGN
         if self.sigchld_ignored:
@@ -52,7 +52,7 @@ class EntryState:
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, self.unblock)
 
     def reset(self) -> None:
-        """In the main child, in place of restore(): no signal blocked, none ignored."""
+        """In the main child, instead of restore(): block and ignore no signal."""
         for number in _signal.valid_signals():
             if _signal.getsignal(number) == SIG_IGN:
                 _signal.signal(number, SIG_DFL)

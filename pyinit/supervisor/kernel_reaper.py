@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # <linux/pidfd.h>: struct pidfd_info of 64 bytes, the first version, and its request, _IOWR(0xFF, 11, size).
 INFO_SIZE = 64
 PIDFD_GET_INFO = 3 << 30 | INFO_SIZE << 16 | 0xFF << 8 | 11
-PIDFD_INFO_EXIT = 1 << 3  # in the mask, the first eight bytes: what is asked for, and what was filled in
+PIDFD_INFO_EXIT = 1 << 3  # in the mask, the first eight bytes: the request, and the answer
 PIDFD_SIGNAL_PROCESS_GROUP = 1 << 2
 EXIT_CODE = slice(60, 64)
 
@@ -54,8 +54,8 @@ class KernelReaper(WaitReaper):
     def watch(self, main_child: int) -> int:
         """Learn which child is the main child, and leave the rest to the kernel; return a signal to begin with.
 
-        Not before its pidfd is open may SIGCHLD be ignored: it may have ended already, and would be gone. Without a
-        pidfd (EMFILE) all is as with the waitpid loop.
+        SIGCHLD may only be ignored once the pidfd is open: if the main child has ended, its status would be lost.
+        Without a pidfd (EMFILE) all is as with the waitpid loop.
         """
         self.main_child = main_child
         try:
@@ -162,7 +162,7 @@ def is_released(pidfd: int) -> bool:
 
 
 def read_info(pidfd: int) -> bytearray:
-    """What the kernel tells of a process, its exit code if it has one: struct pidfd_info. Raises OSError."""
+    """Ask the kernel for a process's struct pidfd_info, which has its exit code if it has ended. Raises OSError."""
     info = bytearray(INFO_SIZE)
     info[:8] = PIDFD_INFO_EXIT.to_bytes(8, sys.byteorder)
     fcntl.ioctl(pidfd, PIDFD_GET_INFO, info)

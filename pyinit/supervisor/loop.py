@@ -73,7 +73,7 @@ class Supervisor:
     # Before the main child
 
     def prepare(self) -> None:
-        """Become what the options ask for, and load what may be needed later: then the files may be gone."""
+        """Become what the options ask for, and load what may be needed later: an upgrade may remove the files."""
         options, log = self.options, self.log
         # PID 1 of its namespace reaps its orphans in any case, pid_namespaces(7).
         wants_orphans = options.subreaper or options.warn_not_adopting and log.verbosity
@@ -176,7 +176,7 @@ class Supervisor:
         guard(self.log, rest)
 
     def leave(self) -> int:
-        """Do what is left when the main child has ended; return the exit code."""
+        """Reap the rest, take the terminal back, write the statistics; return the exit code."""
         options, status = self.options, LOST if self.status is None else self.status
         code = exit_code(status)
         if self.reaper.unfinished:
@@ -198,7 +198,7 @@ class Supervisor:
         return 0 if code in options.remap_exit else code
 
     def end_group(self) -> None:
-        """Send the last signal to what is left of the main child's group; the main child's own PID is free by now."""
+        """Send the last signal to the rest of the main child's group; the main child's own PID is free by now."""
         number = self.options.rewrite.get(self.options.end_signal, self.options.end_signal)
         self.log.tell(DEBUG, "forwarded", self.options.end_signal, number)
         if number and self.options.signal_to == "group":
@@ -249,7 +249,7 @@ class Supervisor:
 
 
 def guard(log: Log, act: Callable[..., object], *arguments: object) -> int:
-    """Do what must not end pyinit if it fails; return the number that it returns, 0 if it failed or returns none."""
+    """Call `act`; log an exception, which must not end pyinit. Return the number that it returns, else 0."""
     try:
         result = act(*arguments)
         return result if isinstance(result, int) else 0

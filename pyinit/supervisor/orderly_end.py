@@ -1,4 +1,4 @@
-"""The orderly end: acts out what the state machine in shutdown.py decides; loaded when asked for."""
+"""The orderly end: carries out what the state machine in shutdown.py decides; loaded with its options."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class OrderlyEnd:
         self.stop_signals = options.stop_signals
         self.log = log
         self.main_ended = False
-        self.strangers = False  # whether nobody is left but those whose end is not told to pyinit
+        self.strangers = False  # whether only processes are left whose end the kernel does not tell pyinit
 
     def timeout(self) -> float:
         """Seconds that the supervisor may wait for a signal; negative is for ever."""
@@ -58,7 +58,7 @@ class OrderlyEnd:
         else:
             action = LEAVE if alone and self.main_ended else NOTHING
         if action != LEAVE and self.act(action, reaper):
-            action = shutdown.expire(now)  # whatever came: in a storm there is always a SIGCHLD
+            action = shutdown.expire(now)  # after each signal: in a storm SIGCHLD is always pending
             return action == LEAVE or not self.act(action, reaper)
         return True
 

@@ -120,7 +120,7 @@ class WaitReaper:
         return self.settle(main_status)
 
     def reap_one(self) -> tuple[int, int]:
-        """Reap one zombie and return its PID and status, (0, 0) if there is none. Raises ChildProcessError."""
+        """Reap one zombie; return its PID and status, or (0, 0) if no child has ended. Raises ChildProcessError."""
         return waitpid(-1, self.flags)
 
     def settle(self, status: Optional[int]) -> Optional[int]:

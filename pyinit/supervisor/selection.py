@@ -1,4 +1,4 @@
-"""What reaps, counts and ends, where the command line asks for more than the plain way; loaded then."""
+"""Which reaper, statistics and end the options ask for; loaded when they ask for more than the default."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from .orderly_end import OrderlyEnd
     from .stats import Stats
 
-# What keeps the kernel from reaping where each orphan is to be told of.
+# Why the kernel cannot reap where each orphan is logged.
 NEEDS_LOOP = "a line for each orphan needs the waitpid loop"
 
 
 def plan(options: Options, log: Log, job_control: bool) -> tuple[WaitReaper, Optional[Stats], Optional[OrderlyEnd]]:
-    """The reaper, what writes statistics, None if nothing does, and what brings the orderly end, None for none."""
+    """Return the reaper, the writer of statistics and the orderly end; None for each of the last two not asked for."""
     reaper = choose_reaper(options, log, job_control)
     return reaper, open_stats(options, reaper), plan_end(options, log)
 
 
 def choose_reaper(options: Options, log: Log, job_control: bool) -> WaitReaper:
-    """The kernel where it was asked for and can; else the waitpid loop, which counts for the statistics."""
+    """Return the kernel reaper if it was asked for and works here; else the waitpid loop, which can count."""
     report = reporter(options, log)
-    # Where SIGCHLD is ignored, the kernel tells of no stop, waitpid(2).
+    # Where SIGCHLD is ignored, waitpid(2) does not report stops.
     obstacle = "stopping with the main child needs the waitpid loop" if job_control else \
         NEEDS_LOOP if options.warn_on_reap else ""
     if lets_kernel_reap(options, log, obstacle):
@@ -51,7 +51,7 @@ def lets_kernel_reap(options: Options, log: Log, obstacle: str) -> bool:
 
 
 def open_stats(options: Options, reaper: WaitReaper) -> Optional[Stats]:
-    """What writes the statistics, None when nobody wants them."""
+    """Return the writer of the statistics, None if the options do not ask for them."""
     if not (options.stats or options.stats_signal):
         return None
     from .stats import Stats
@@ -60,7 +60,7 @@ def open_stats(options: Options, reaper: WaitReaper) -> Optional[Stats]:
 
 
 def plan_end(options: Options, log: Log) -> Optional[OrderlyEnd]:
-    """What brings the orderly end, None to leave when the main child has ended."""
+    """Return the orderly end, None if pyinit leaves when the main child has ended."""
     if options.grace < 0 and not options.wait_all and options.kill_after < 0:
         return None
     from .orderly_end import OrderlyEnd
@@ -69,7 +69,7 @@ def plan_end(options: Options, log: Log) -> Optional[OrderlyEnd]:
 
 
 def reporter(options: Options, log: Log) -> Optional[Callable[[int, int, bool], None]]:
-    """What the reaper calls for each child, or None: then the hot loop calls nothing."""
+    """Return the function that the reaper calls for each child; None keeps a call out of the hot loop."""
     if not options.warn_on_reap and log.verbosity < DEBUG:
         return None
 

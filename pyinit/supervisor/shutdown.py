@@ -4,9 +4,9 @@
     RUNNING --- main child ended, --grace ---> ENDING --- deadline, termination signal ---> KILLING
     RUNNING --- termination signal, --kill-after seconds ---> SIGKILL to the main child
 
-ENDING begins with SIGTERM to all, KILLING with SIGKILL. It is over as soon as nobody is left; at once when the main
-child has ended and neither --grace nor --wait-all is given; and some seconds after SIGKILL, for who may not be killed
-(another user's, without CAP_KILL) or does not end (it waits for a device).
+ENDING begins with SIGTERM to all, KILLING with SIGKILL. It is over as soon as no process is left; at once when the main
+child has ended and neither --grace nor --wait-all is given; and some seconds after SIGKILL, for processes that pyinit
+may not kill (another user's, without CAP_KILL) or that do not end (waiting for a device).
 """
 
 from __future__ import annotations

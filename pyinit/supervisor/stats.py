@@ -67,7 +67,7 @@ class CountingReaper(WaitReaper):
 
 def read_command(pid: int) -> str:
     """The name of a process, which a zombie keeps, proc(5); "?" where /proc does not tell."""
-    if not has_own_proc():  # asked each time, as a /proc may be mounted meanwhile
+    if not has_own_proc():  # asked each time: /proc may be mounted while pyinit runs
         return "?"
     try:
         return read_file(f"/proc/{pid}/comm").decode("utf-8", "backslashreplace").rstrip("\n")
