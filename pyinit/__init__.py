@@ -2,5 +2,5 @@
 
 __version__ = "0.1.0"
 
-# The descriptor from which a launcher's modules are read, set by the bundle; -1 where there is none.
+# The descriptor from which a launcher's modules are read, set by the bundle; -1 without a launcher.
 bundle_file = -1

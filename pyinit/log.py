@@ -1,4 +1,4 @@
-"""Messages: an event is named where it happens, and has one text in messages.py; the personality gives the prefix."""
+"""Log events by name. messages.py has the text of each event, and the personality gives the prefix."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import posix
 
 LAST_WORDS = b"pyinit: out of memory or of descriptors\n"
 FATAL, WARNING, INFORMATION, DEBUG = 0, 1, 2, 3
-# By level: what stands in front of a message, with pyinit's PID for "{pid}", and the descriptor that it goes to.
+# By level: the prefix of a message, with pyinit's PID for "{pid}", and the descriptor that it is written to.
 PREFIXES = ("pyinit: ", "pyinit: warning: ", "pyinit: ", "pyinit: ")
 DESCRIPTORS = (2, 2, 2, 2)
 

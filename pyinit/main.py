@@ -7,29 +7,35 @@ import sys
 
 from .log import Log, write_last_words
 from .options import UsageError
-from .linux.signals import EntryState, block_signals
+from .linux.signals import WAITED, EntryState, block_signals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, NoReturn, Optional
 
+    from .linux.note import Note
 
-# Base names of argv[0] and what they are called for; any other is the name that the launcher was written under.
+# The personality for each base name of argv[0]. Under any other base name, a launcher is what it was written as.
 PERSONALITIES = {"pyinit": "native", "tini": "tini", "tini-static": "tini", "docker-init": "tini", "init": "tini",
                  "dumb-init": "dumb_init", "catatonit": "catatonit", "pause": "pause"}
 
 
-def main(entry_mask: Optional[set[int]] = None, name: str = "pyinit") -> NoReturn:
+def main(entry_mask: Optional[set[int]] = None, name: str = "pyinit", noted: bool = False) -> NoReturn:
     """Run pyinit and exit with its exit code.
 
-    entry_mask is what was blocked before a launcher blocked everything; name is what pyinit is when the base name of
-    argv[0] does not say.
+    entry_mask holds the signals that were blocked before a launcher blocked all of them. name is a key of PERSONALITIES
+    that counts if the base name of argv[0] is none of them. If `noted`, a launcher's stub has put both and more into a
+    note in front of the arguments.
     """
     code = 1
     try:
-        if entry_mask is None:
+        if entry_mask is None and not noted:
             entry_mask = block_signals()
-        code = run(read_arguments(), EntryState(entry_mask), name)
+        arguments = read_arguments()
+        note = take_note(arguments) if noted else None
+        if note:
+            entry_mask, name = note.blocked(WAITED), note.name
+        code = run(arguments, EntryState(block_signals() if entry_mask is None else entry_mask, note), name)
     except MemoryError:
         write_last_words()
     except BaseException as error:
@@ -40,7 +46,7 @@ def main(entry_mask: Optional[set[int]] = None, name: str = "pyinit") -> NoRetur
         except BaseException:
             write_last_words()
     finally:
-        posix._exit(code)  # sys.exit() would finalise the interpreter for 1.5 ms; nothing of ours is buffered
+        posix._exit(code)  # sys.exit() would finalise the interpreter for 1.5 ms; pyinit has nothing buffered
 
 
 def run(arguments: list[str], entry: EntryState, name: str) -> int:
@@ -79,10 +85,25 @@ def run(arguments: list[str], entry: EntryState, name: str) -> int:
     return Supervisor(options, entry, log).run()
 
 
+def take_note(arguments: list[str]) -> Optional[Note]:
+    """Remove the stub's note from the arguments, so that they are those of a script, and return it. Return None without
+    a note: then a person has executed the bundle itself.
+    """
+    from .linux.note import name_process, read_note
+
+    try:
+        note = read_note(arguments[1])
+    except (IndexError, ValueError):
+        return None
+    arguments[:2] = [note.path]
+    name_process(note.path)
+    return note
+
+
 def load_all() -> None:
     """Import what may be needed later: by then an upgrade may have replaced the files.
 
-    Not from a launcher: it keeps its bundle open, from which it reads each module when it is needed, bundle.py.
+    A launcher does not call this: it keeps its bundle open and reads each module from it when needed, bundle.py.
     """
     from . import messages  # noqa: F401
     from .child import descendants, exec_errors, terminal  # noqa: F401
@@ -95,14 +116,14 @@ def load_all() -> None:
 
 
 def find_personality(module: str) -> Any:
-    """The module that reads the command line: parse(), show(), PREFIXES and DESCRIPTORS."""
+    """Return the module that reads the command line: it has parse(), show(), PREFIXES and DESCRIPTORS."""
     name = "pyinit.cli." + module
     __import__(name)
     return sys.modules[name]
 
 
 def read_arguments() -> list[str]:
-    """argv, decoded as UTF-8 with surrogateescape, from which every byte comes back."""
+    """Return argv, decoded as UTF-8 with surrogateescape, so that encoding it gives back every byte."""
     if sys.getfilesystemencoding() == "utf-8":
         return sys.argv
     from .cli.arguments import read_legacy_arguments

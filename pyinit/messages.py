@@ -6,24 +6,25 @@ from .linux.signal_names import signal_name
 
 
 def unexpected(error: BaseException) -> str:
-    """Something failed that should not have; pyinit goes on."""
+    """An unexpected error has occurred; pyinit goes on."""
     return f"unexpected {error!r}: going on"
 
 
 def cannot_wait(error: OSError) -> str:
-    """The kernel or a sandbox goes on refusing to wait for a signal; the pause ends."""
+    """The kernel or a sandbox keeps refusing the wait for a signal; the pause ends."""
     return f"cannot wait for signals: {error.strerror}: expected that sigwait(3) is allowed"
 
 
 def not_adopting() -> str:
-    """Neither PID 1 nor a subreaper."""
+    """pyinit is neither PID 1 nor a subreaper."""
     return ("not PID 1 and not a subreaper: orphans are not adopted, so zombie reaping won't work (run it as PID 1, or "
             "with -s)")
 
 
 def no_subreaper() -> str:
     """prctl(2) was refused, or cannot be called."""
-    return "cannot become a subreaper: prctl(2) was refused, or this Python has no _ctypes"
+    return ("cannot become a subreaper: prctl(2) was refused, or this Python has no _ctypes; orphans are not adopted, "
+            "so zombie reaping won't work (run it as PID 1)")
 
 
 def no_parent_death_signal() -> str:
@@ -32,7 +33,7 @@ def no_parent_death_signal() -> str:
 
 
 def no_kernel_reaping(reason: str) -> str:
-    """The waitpid loop is used though the kernel was asked to reap."""
+    """The waitpid loop reaps, although the kernel should."""
     return f"--reap kernel is not possible here ({reason}): reaping by the waitpid loop"
 
 
@@ -42,7 +43,7 @@ def killing_main(pid: int) -> str:
 
 
 def terminating_all(seconds: float) -> str:
-    """The main child has ended, and the processes that are left get SIGTERM."""
+    """The main child has ended, and the processes that are left get SIGTERM or the signal that was forwarded."""
     return f"asking the remaining processes to end, within {seconds:g} seconds"
 
 
@@ -57,7 +58,7 @@ def environment_unknown(reason: str) -> str:
 
 
 def not_forked(name: str, reason: str) -> str:
-    """There is no main child."""
+    """fork(2) has failed: there is no main child."""
     return f"cannot start '{name}': fork: {reason}"
 
 
@@ -67,19 +68,19 @@ def not_executed(name: str, reason: str) -> str:
 
 
 def spawned(name: str, pid: int) -> str:
-    """The main child runs."""
+    """The main child has been started."""
     return f"started '{name}' with PID {pid}"
 
 
 def forwarded(number: int, new: int) -> str:
-    """A signal was sent on, as `new`; 0 is none."""
+    """A signal was forwarded as `new`, or dropped if that is 0."""
     if not new:
         return f"dropped {signal_name(number)}"
     return f"forwarded {signal_name(new)}" + (f" for {signal_name(number)}" if new != number else "")
 
 
 def not_forwarded(number: int, reason: str) -> str:
-    """The kernel refused to send it."""
+    """The kernel refused to send a signal."""
     return f"cannot forward {signal_name(number)}: {reason}"
 
 

@@ -1,17 +1,17 @@
-"""Every process that pyinit answers for, and sending to all of them; loaded when asked for."""
+"""Find the processes below pyinit, and send signals to all of them; loaded when asked for."""
 
 from __future__ import annotations
 
 import posix
 
-from ..linux.files import read_file
+from ..linux.procfs import list_parents
 
 
 def send_to_all(number: int) -> bool:
-    """Send a signal to everything in pyinit's PID namespace if it is PID 1 of that, else to all its descendants.
+    """Send a signal to all other processes of the PID namespace if pyinit is its PID 1, else to all its descendants.
 
-    Returns False when those cannot be found. kill(2) with -1 spares the sender, and as PID 1 reaches nothing outside,
-    pid_namespaces(7).
+    Return False if no descendant can be found. kill(2) with -1 spares the sender, and from PID 1 it reaches no
+    process outside of the namespace, pid_namespaces(7).
     """
     if posix.getpid() == 1:
         try:
@@ -19,18 +19,20 @@ def send_to_all(number: int) -> bool:
         except OSError:
             pass  # ESRCH: no other process; EPERM: another user's process
         return True
-    if not has_own_proc():
+    try:
+        found = descendants(posix.getpid()) if has_own_proc() else []
+    except OSError:  # EMFILE, ENFILE
         return False
-    for pid in descendants(posix.getpid()):
+    for pid in found:
         try:
             posix.kill(pid, number)
         except OSError:
             pass  # ESRCH: it has just ended; EPERM: it is another user's
-    return True
+    return bool(found)
 
 
 def has_own_proc() -> bool:
-    """Whether /proc shows pyinit's PID namespace: in that of another one its numbers are other processes, proc(5)."""
+    """Return whether /proc shows pyinit's PID namespace. In another one, PIDs mean other processes, proc(5)."""
     try:
         return posix.readlink("/proc/self") == str(posix.getpid())
     except OSError:
@@ -38,9 +40,9 @@ def has_own_proc() -> bool:
 
 
 def has_strangers() -> bool:
-    """Whether, as PID 1, pyinit is not alone in its PID namespace; asked when it has no child left.
+    """Return whether pyinit is PID 1 and not alone in its PID namespace. Call it when pyinit has no child left.
 
-    `podman exec` puts processes there from outside, setns(2). The kernel tells their parent of their end, not pyinit.
+    `podman exec` puts processes there from outside, setns(2). The kernel reports their end to their parent, not pyinit.
     """
     if posix.getpid() != 1:
         return False
@@ -54,23 +56,13 @@ def has_strangers() -> bool:
 
 
 def descendants(ancestor: int) -> list[int]:
-    """The PIDs of a process's descendants, parents before children; empty without /proc.
+    """Return the PIDs of a process's descendants, parents before children. Raises OSError if /proc cannot be read.
 
-    Zombies are among them: a process whose first thread has ended shows as one, and its other threads run.
+    Zombies are included: a process whose first thread has ended shows as a zombie while its other threads run.
     """
     children: dict[int, list[int]] = {}
-    try:
-        names = posix.listdir("/proc")
-    except OSError:
-        return []
-    for name in names:
-        if name.isdigit():
-            try:
-                # PID (command) state parent ...; the command may hold anything, parentheses as well, proc(5).
-                parent = read_file(f"/proc/{name}/stat").rpartition(b")")[2].split()[1]
-            except (OSError, IndexError):
-                continue  # it has just ended
-            children.setdefault(int(parent), []).append(int(name))
+    for pid, parent in list_parents():
+        children.setdefault(parent, []).append(pid)
     found: list[int] = []
     following = [ancestor]
     while following:

@@ -1,4 +1,4 @@
-"""Why execve(2) refuses a file, and whether the shell can run it; loaded in the child when that happens."""
+"""Explain why execve(2) refuses a file, or let the shell run it; loaded in the child when that happens."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ ENOENT, EACCES, EISDIR = 2, 13, 21
 
 
 def explain(error: OSError, name: bytes) -> str:
-    """Why a program cannot be executed, where the error alone would mislead."""
+    """Return why a program cannot be executed: the text of the error, or a better one where that would mislead."""
     if error.errno == ENOENT and b"/" in name and posix.access(name, posix.F_OK):
         return f"{error.strerror} (the file is there: its interpreter or loader is not)"
     return posix.strerror(EISDIR) if error.errno == EACCES and is_folder(name) else str(error.strerror)
 
 
 def execute_script(path: bytes, argv: list[bytes]) -> None:
-    """Have the shell run a file that the kernel cannot; returns if it is no script, or there is no shell."""
+    """Let the shell run a file that the kernel cannot execute. Return if it is no script, or there is no shell."""
     if is_binary(path):
         return
     try:
@@ -26,7 +26,7 @@ def execute_script(path: bytes, argv: list[bytes]) -> None:
 
 
 def is_binary(path: bytes) -> bool:
-    """Whether a file that the kernel cannot execute is no script either: a program for another machine, mostly."""
+    """Return whether a file that the kernel cannot execute is no script: mostly a program for another machine."""
     try:
         descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
         return b"\0" in posix.read(descriptor, 256).partition(b"\n")[0]
@@ -35,7 +35,7 @@ def is_binary(path: bytes) -> bool:
 
 
 def is_folder(path: bytes) -> bool:
-    """Whether the path is a directory, which execve(2) refuses with EACCES."""
+    """Return whether the path is a directory, which execve(2) refuses with EACCES."""
     try:
         posix.close(posix.open(path, posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC))
     except OSError:

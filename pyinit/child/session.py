@@ -1,4 +1,4 @@
-"""A session of its own for the main child, with the terminal that pyinit gives up; loaded when asked for."""
+"""Give the main child its own session, with the terminal that pyinit gives up; loaded when asked for."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The main child: it must not be able to tell that Python ran before it.
+"""Start the main child. It must not be able to notice that Python ran before it.
 
 Rejected: posix_spawn(3). It is 0.5 ms faster than fork(2) and execve(2), but glibc's leaves signals 32 and 33 ignored
-in the child, it cannot hand over the terminal before the program runs, nor leave SIGCHLD ignored.
+in the child, and it can neither hand over the terminal before the program runs nor leave SIGCHLD ignored.
 """
 
 from __future__ import annotations
@@ -13,58 +13,75 @@ from ..log import FATAL, WARNING, Log
 from ..options import Options
 from ..linux.signals import EntryState, block_signals
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+    from ..linux.note import Note
+
 # errno values, from errno(3): the module `errno` would be one more import.
 ENOENT, EAGAIN, ENOMEM, EACCES, ENODEV, ENOTDIR, ENFILE, EMFILE = 2, 11, 12, 13, 19, 20, 23, 24
 ENOEXEC, ETIMEDOUT, ESTALE = 8, 110, 116
 
 NOT_FOUND = (ENOENT, ENOTDIR)
 NO_RESOURCES = (EAGAIN, ENOMEM, ENFILE, EMFILE)
-# execvp(3): what says only that the program is not in this folder of PATH.
+# execvp(3): errors that only say that the program is not in this folder of PATH.
 NOT_HERE = (ENOENT, ENOTDIR, ESTALE, ENODEV, ETIMEDOUT)
 
 PATH_MAX = 4096  # <linux/limits.h>
 
-# What CPython may have set LC_CTYPE to, PEP 538; and what it removes.
+# The values that CPython may have set LC_CTYPE to, PEP 538, and the variable that it removes.
 COERCED = (b"C.UTF-8", b"C.utf8", b"UTF-8")
 REMOVED = b"__PYVENV_LAUNCHER__="
 
 
-def restore_environment(log: Log) -> None:
+def restore_environment(note: Optional[Note], log: Log) -> None:
     """Undo the two changes that CPython makes to the environment, also with -I: it may set LC_CTYPE under a C locale,
     PEP 538, and from 3.11 on it removes __PYVENV_LAUNCHER__, Modules/getpath.c.
 
-    What execve(2) was given stands in /proc/self/environ, proc(5). The C library's block is changed in place, so that
-    order, doubles and entries without `=` stay as they were.
+    The note, or else /proc/self/environ, proc(5), has what execve(2) was given. The C library's block is changed in
+    place, so that order, duplicates and entries without `=` stay as they were.
     """
-    coerced = posix.environ.get(b"LC_CTYPE") in COERCED
+    locale = posix.environ.get(b"LC_CTYPE")
+    if note:
+        restore_locale(locale, note.locale)
+        if note.launcher is not None and REMOVED[:-1] not in posix.environ:
+            from .environment import restore_removed, recover_entries
+
+            restore_removed(recover_entries(note, REMOVED[:-1]), REMOVED[:-1])
+        return
     try:
         given = read_file("/proc/self/environ")
     except OSError as error:
-        if coerced:
+        if locale in COERCED:
             log.tell(WARNING, "environment_unknown", error.strerror)
         return
-    if coerced:
-        for entry in given.split(b"\0"):
-            if entry.startswith(b"LC_CTYPE="):
-                posix.putenv(b"LC_CTYPE", entry[9:])
-                break
-        else:
-            posix.unsetenv(b"LC_CTYPE")
+    if locale in COERCED:
+        values = [entry[9:] for entry in given.split(b"\0") if entry.startswith(b"LC_CTYPE=")]
+        restore_locale(locale, values[0] if values else None)
     if REMOVED in given and REMOVED[:-1] not in posix.environ:
         from .environment import restore_removed
 
         restore_removed(given.split(b"\0")[:-1], REMOVED[:-1])
 
 
+def restore_locale(now: Optional[bytes], given: Optional[bytes]) -> None:
+    """Change LC_CTYPE from its value `now` back to `given`. None means that it is not set."""
+    if given is None and now is not None:
+        posix.unsetenv(b"LC_CTYPE")
+    elif given is not None and given != now:
+        posix.putenv(b"LC_CTYPE", given)
+
+
 def spawn(options: Options, entry: EntryState, log: Log, terminal: bool) -> int:
     """Start the main child as the options want it, in the foreground if `terminal`; return its PID.
 
-    Raises OSError when fork(2) is refused. What execve(2) refuses is the child's to say: it exits with one of
+    Raises OSError if fork(2) is refused. If execve(2) fails, the child reports the error and exits with one of
     options.exit_codes.
     """
     argv = [argument.encode("utf-8", "surrogateescape") for argument in options.command]
     if options.isolation == "session":
-        from .session import start_session  # before the fork, for after it nothing should be able to fail
+        from .session import start_session  # before the fork: after it, nothing should be able to fail
     parent = posix.getpid()
     pid = posix.fork()
     if pid == 0:
@@ -84,7 +101,7 @@ def spawn(options: Options, entry: EntryState, log: Log, terminal: bool) -> int:
         finally:
             posix._exit(code)
     if options.isolation == "group":
-        # From both sides, setpgid(2): a signal for the group may have to be forwarded before the child has run at all.
+        # Parent and child both call setpgid(2): a signal for the group may have to be forwarded before the child runs.
         try:
             posix.setpgid(pid, pid)
         except OSError:
@@ -93,17 +110,17 @@ def spawn(options: Options, entry: EntryState, log: Log, terminal: bool) -> int:
 
 
 def start_group(terminal: bool) -> None:
-    """In the main child: its own process group, which is the foreground if `terminal`."""
+    """In the main child: lead a process group, which gets the terminal if `terminal`."""
     posix.setpgid(0, 0)
     if terminal:
         try:
-            posix.tcsetpgrp(0, posix.getpid())  # from the background, which SIGTTOU, blocked, allows: tcsetpgrp(3)
+            posix.tcsetpgrp(0, posix.getpid())  # from the background: a blocked SIGTTOU allows it, tcsetpgrp(3)
         except OSError:
             pass  # the terminal was hung up
 
 
 def execute(argv: list[bytes], exit_codes: tuple[int, int, int], log: Log) -> int:
-    """Become the program, as execvp(3) finds it. Returns only if that fails: the exit code, after a message."""
+    """Execute the program that execvp(3) would find. If that fails, log why and return the exit code."""
     name = argv[0]
     error = try_execute(argv)
     # SIGPIPE has its default disposition now: a message to a broken stderr would kill, and hide the exit code.
@@ -118,7 +135,7 @@ def execute(argv: list[bytes], exit_codes: tuple[int, int, int], log: Log) -> in
 
 
 def try_execute(argv: list[bytes]) -> OSError:
-    """execvp(3): the program by its path, or from the folders of PATH; return the error that counts."""
+    """Execute a program by its path, or from the folders of PATH, as execvp(3) does; return the error that counts."""
     name = argv[0]
     if b"/" in name:
         return execute_file(name, argv)
@@ -128,14 +145,16 @@ def try_execute(argv: list[bytes]) -> OSError:
             continue
         error = execute_file(folder + b"/" + name if folder else name, argv)
         if error.errno == EACCES:
-            result = error  # there may be one further on that may be executed
+            result = error  # a later folder may have one that can be executed
         elif error.errno not in NOT_HERE:
             return error
     return result
 
 
 def execute_file(path: bytes, argv: list[bytes]) -> OSError:
-    """execve(2) with the environment as it is; a script without #! goes to the shell, as in execvp(3)."""
+    """Execute a file with the environment as it is, a script without #! by the shell, as execvp(3) does. Return the
+    error.
+    """
     try:
         posix.execv(path, argv)
     except OSError as error:

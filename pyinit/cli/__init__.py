@@ -1,4 +1,4 @@
-"""One module a personality: flags and environment to Options, and the texts that go with them."""
+"""One module for each personality: it makes Options from flags and environment, and has the texts for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all personalities share in reading a command line and is seldom there; loaded when it is."""
+"""Read the rare parts of a command line that all personalities share; loaded when there is one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def set_reaper(options: Options, environ: Mapping[bytes, bytes]) -> None:
-    """How to reap, for every personality: the command line, else PYINIT_REAP. Raises UsageError."""
+    """Set how to reap, for every personality: from the command line, else from PYINIT_REAP. Raises UsageError."""
     what = "--reap" if options.reap else "PYINIT_REAP"
     options.reap = options.reap or environ.get(b"PYINIT_REAP", b"").decode("utf-8", "surrogateescape")
     if options.reap not in ("", "wait", "kernel"):
@@ -22,7 +22,7 @@ def set_reaper(options: Options, environ: Mapping[bytes, bytes]) -> None:
 
 
 def read_name(arguments: list[str]) -> tuple[str, list[str]]:
-    """`--as NAME` or `--as=NAME` in front of everything else: the name, and the arguments behind. Raises UsageError."""
+    """Read `--as NAME` or `--as=NAME` in front; return the name and the arguments behind it. Raises UsageError."""
     option, sign, name = arguments[0].partition("=")
     rest = arguments[1:]
     if not sign:
@@ -33,9 +33,10 @@ def read_name(arguments: list[str]) -> tuple[str, list[str]]:
 
 
 def read_legacy_arguments() -> list[str]:
-    """argv in a locale whose encoding does not round-trip, as the legacy multibyte ones: the kernel's copy, proc(5).
+    """Return argv in a locale whose encoding does not round-trip, such as a legacy multibyte one: the kernel's copy,
+    proc(5).
 
-    Without /proc what CPython has made of it must do.
+    Without /proc, use what CPython has decoded.
     """
     try:
         everything = read_file("/proc/self/cmdline").decode("utf-8", "surrogateescape").split("\0")[:-1]

@@ -20,9 +20,9 @@ PREFIXES = ("ERROR (catatonit:{pid}): ", "WARN (catatonit:{pid}): ", "INFO (cata
 
 
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
-    """Options from a command line, without argv[0], and an environment. Raises UsageError."""
-    options = Options(subreaper=True, warn_not_adopting=False, update_listen_pid=True, exit_codes=(1, 1, 1),
-                      announce=False, change_directory=True, close_descriptors=True)
+    """Return the options of a command line, without argv[0], and an environment. Raises UsageError."""
+    options = Options(update_listen_pid=True, exit_codes=(1, 1, 1), announce=False, change_directory=True,
+                      close_descriptors=True)
     if b"CATATONIT_DEBUG" in environ:
         options.verbosity = DEBUG
     pairs, options.command = read_options(arguments, "ghLPV", {"version": "V"})

@@ -20,8 +20,8 @@ PREFIXES = ("[dumb-init] ",) * 4
 
 
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
-    """Options from a command line, without argv[0], and an environment. Raises UsageError."""
-    options = Options(verbosity=0, warn_not_adopting=False, isolation="session", signal_to="group",
+    """Return the options of a command line, without argv[0], and an environment. Raises UsageError."""
+    options = Options(verbosity=0, subreaper=False, isolation="session", signal_to="group",
                       keep_signal_state=False, exit_codes=(2, 2, 2), change_directory=True, suspend=True,
                       end_signal=SIGTERM)
     pairs, options.command = read_options(arguments, "hvVcr:", LONG)
@@ -41,14 +41,14 @@ def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Op
         raise UsageError("Usage: dumb-init [option] program [args]\nTry dumb-init --help for full usage.")
     read_environment(options, environ)
     if options.isolation:
-        # A stop from the terminal is not delivered to a process group that is orphaned, which a session of its own
-        # is, setpgid(2); SIGSTOP is.
+        # The kernel does not deliver the terminal's stop signals to an orphaned process group, setpgid(2), and the
+        # group of a new session is orphaned. It does deliver SIGSTOP.
         options.rewrite = {SIGTSTP: SIGSTOP, SIGTTIN: SIGSTOP, SIGTTOU: SIGSTOP, **options.rewrite}
     return options
 
 
 def add_rewrite(options: Options, text: str) -> None:
-    """`-r s:r`, by numbers as in dumb-init, or by names. Raises UsageError."""
+    """Add the rewrite of `-r s:r`, by numbers as in dumb-init, or by names. Raises UsageError."""
     from ..linux.signal_names import parse_signal
 
     first, _, second = text.partition(":")
@@ -63,7 +63,7 @@ def add_rewrite(options: Options, text: str) -> None:
 
 
 def read_environment(options: Options, environ: Mapping[bytes, bytes]) -> None:
-    """DUMB_INIT_DEBUG=1 and DUMB_INIT_SETSID=0; only these values count."""
+    """Obey DUMB_INIT_DEBUG=1 and DUMB_INIT_SETSID=0. Other values have no effect."""
     if environ.get(b"DUMB_INIT_DEBUG") == b"1":
         options.verbosity = DEBUG
         write_line("[dumb-init] Running in debug mode.")

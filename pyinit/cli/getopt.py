@@ -1,4 +1,4 @@
-"""Options read as getopt_long(3) reads them, with its messages; the standard library's getopt imports gettext."""
+"""Read options as getopt_long(3) does, with its messages. The standard library's getopt would import gettext."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 def read_options(arguments: list[str], short: str, long: Mapping[str, str]) -> tuple[list[tuple[str, str]], list[str]]:
     """Split a command line, without argv[0], into (letter, value) pairs and the rest.
 
-    `short` is as for getopt(3): the letters, a colon behind each that takes a value. `long` maps long names, which may
-    be cut short where that is clear, to letters or to names of their own, with a colon if they take a value, and with
-    two if they may: `--name=VALUE`. Parsing stops at the first argument that is not an option, after `--`, or at a
-    mistake, for which the last pair is ("?", getopt's message): what stands in front of it comes first.
+    `short` is as for getopt(3): the letters, each followed by a colon if it takes a value. `long` maps long names to
+    letters or to names of their own, followed by a colon if they take a value, and by two if they may: `--name=VALUE`.
+    The user may abbreviate a long name if that is not ambiguous. Parsing stops at the first argument that is not an
+    option, after `--`, or at a mistake. For a mistake, the last pair is ("?", getopt's message), after the pairs of
+    the options in front of it.
     """
     options = []
     rest = list(arguments)
@@ -35,7 +36,7 @@ def read_options(arguments: list[str], short: str, long: Mapping[str, str]) -> t
 
 
 def read_long(argument: str, long: Mapping[str, str], rest: list[str]) -> tuple[str, str]:
-    """One long option: `--name`, `--name VALUE` or `--name=VALUE`."""
+    """Read one long option: `--name`, `--name VALUE` or `--name=VALUE`. Remove VALUE from `rest`. Raises UsageError."""
     given, sign, value = argument[2:].partition("=")
     names = [given] if given in long else [name for name in long if name.startswith(given)]
     if not names:
@@ -56,7 +57,7 @@ def read_long(argument: str, long: Mapping[str, str], rest: list[str]) -> tuple[
 
 
 def read_short(argument: str, short: str, rest: list[str], options: list[tuple[str, str]]) -> None:
-    """The letters behind one dash; a value may be joined to its letter."""
+    """Read the letters behind one dash into `options`. A value may be joined to its letter. Raises UsageError."""
     for position, letter in enumerate(argument[1:], 2):
         if letter == ":" or letter not in short:
             raise UsageError(f"invalid option -- '{letter}'")

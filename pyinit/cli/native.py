@@ -9,8 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping
 
+
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
-    """Options from a command line, without argv[0], and an environment. Raises UsageError."""
+    """Return the options of a command line, without argv[0], and an environment. Raises UsageError."""
     try:
         return apply(arguments, environ)
     except UsageError as error:
@@ -20,7 +21,7 @@ def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Op
 
 
 def apply(arguments: list[str], environ: Mapping[bytes, bytes]) -> Options:
-    """What parse() does, with the bare reason in UsageError."""
+    """As parse(), but UsageError has only the reason."""
     options = Options()
     read_environment(options, environ)
     if arguments and (arguments[0] == "--" or arguments[0][:1] != "-"):
@@ -35,21 +36,19 @@ def apply(arguments: list[str], environ: Mapping[bytes, bytes]) -> Options:
 
 
 def read_environment(options: Options, environ: Mapping[bytes, bytes]) -> None:
-    """tini's variables and pyinit's twins of them, which win; the command line is added to both."""
-    for prefix in (b"TINI_", b"PYINIT_"):
-        options.subreaper |= prefix + b"SUBREAPER" in environ
-        if prefix + b"KILL_PROCESS_GROUP" in environ:
-            options.signal_to = "group"
-        verbosity = environ.get(prefix + b"VERBOSITY")
-        if verbosity:
-            if not verbosity.isdigit() or len(verbosity) > 1:
-                text = verbosity.decode("utf-8", "surrogateescape")
-                raise UsageError(f"{prefix.decode()}VERBOSITY '{text}': expected a number from 0 to 9")
-            options.verbosity = int(verbosity)
+    """Read tini's variables, to which the command line is added. TINI_SUBREAPER has no effect: pyinit always adopts."""
+    if b"TINI_KILL_PROCESS_GROUP" in environ:
+        options.signal_to = "group"
+    verbosity = environ.get(b"TINI_VERBOSITY")
+    if verbosity:
+        if not verbosity.isdigit() or len(verbosity) > 1:
+            text = verbosity.decode("utf-8", "surrogateescape")
+            raise UsageError(f"TINI_VERBOSITY '{text}': expected a number from 0 to 9")
+        options.verbosity = int(verbosity)
 
 
 def show(options: Options, name: str) -> int:
-    """Print the text that was asked for; return exit code 0, or 1 when stdout does not take it."""
+    """Print the text that was asked for; return exit code 0, or 1 if stdout does not take it."""
     from .native_texts import TEXTS, print_text
 
     return print_text(TEXTS[options.show])

@@ -1,4 +1,4 @@
-"""pyinit's options, loaded when one is given."""
+"""Read pyinit's own options; loaded when one is given."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONG = {"subreaper": "s", "parent-death-signal": "p:", "group": "g", "remap-exit
         "stats-signal": "stats-signal:"}
 SHOW = {"h": "help", "version": "version", "l": "license"}
 LONGEST = 10 * 365 * 86400  # seconds; more than that is a mistake
-DECIMAL = frozenset("0123456789.eE+-")  # float() reads blanks, underscores and the digits of all scripts as well
+DECIMAL = frozenset("0123456789.eE+-")  # float() would also take blanks, underscores and the digits of all scripts
 
 
 def read_command_line(options: Options, arguments: list[str]) -> None:
@@ -36,7 +36,7 @@ def read_command_line(options: Options, arguments: list[str]) -> None:
 def set_option(options: Options, key: str, value: str) -> None:
     """Set what one option asks for. Raises UsageError."""
     if key == "s":
-        options.subreaper = True
+        pass  # tini needs it to become a subreaper; pyinit does so without it
     elif key == "p":
         options.parent_death_signal = read_signal(value, "-p")
     elif key == "g":
@@ -50,13 +50,13 @@ def set_option(options: Options, key: str, value: str) -> None:
     elif key == "pause":
         options.pause = True
     elif key == "reap":
-        options.reap = value  # looked at by main, with PYINIT_REAP
+        options.reap = value  # checked by set_reaper(), with PYINIT_REAP
     else:
         set_own_option(options, key, value)
 
 
 def set_own_option(options: Options, key: str, value: str) -> None:
-    """The same for the options that tini has not."""
+    """Set what an option asks for that tini does not have. Raises UsageError."""
     if key == "signal-to":
         if value not in ("main", "group", "all"):
             raise UsageError(f"--signal-to '{value}': expected main, group or all")
@@ -81,14 +81,14 @@ def set_own_option(options: Options, key: str, value: str) -> None:
 
 
 def read_number(text: str, what: str, most: int) -> int:
-    """A whole number from 0 to `most`. Raises UsageError, which names `what`."""
+    """Read a whole number from 0 to `most`. Raises UsageError, which names `what`."""
     if not (text.isascii() and text.isdigit() and len(text) < 9 and int(text) <= most):
         raise UsageError(f"{what} '{text}': expected a number from 0 to {most}")
     return int(text)
 
 
 def read_waited(text: str, what: str) -> int:
-    """The number of a signal that can be forwarded. Raises UsageError, which names `what`."""
+    """Return the number of a signal that can be forwarded. Raises UsageError, which names `what`."""
     number = read_signal(text, what)
     if number not in WAITED or number == SIGCHLD:
         raise UsageError(f"{what} '{text}': expected a signal that can be forwarded")
@@ -96,7 +96,7 @@ def read_waited(text: str, what: str) -> int:
 
 
 def read_signal(text: str, what: str) -> int:
-    """A signal's number. Raises UsageError, which names `what`."""
+    """Return a signal's number. Raises UsageError, which names `what`."""
     from ..linux.signal_names import parse_signal
 
     try:
@@ -106,7 +106,7 @@ def read_signal(text: str, what: str) -> int:
 
 
 def read_rewrite(text: str) -> tuple[int, int]:
-    """`SIG:SIG`, or `SIG:0` or `SIG:none`. Raises UsageError."""
+    """Read `SIG:SIG`, `SIG:0` or `SIG:none`; return both numbers, 0 for none. Raises UsageError."""
     signal, colon, new = text.partition(":")
     if not colon:
         raise UsageError(f"--rewrite '{text}': expected SIG:SIG, such as TERM:QUIT, or SIG:none")
@@ -115,7 +115,7 @@ def read_rewrite(text: str) -> tuple[int, int]:
 
 
 def read_seconds(text: str, what: str) -> float:
-    """A duration in seconds, 0 or more. Raises UsageError, which names `what`."""
+    """Read a duration in seconds, 0 or more. Raises UsageError, which names `what`."""
     try:
         seconds = float(text) if DECIMAL.issuperset(text) else -1.0
     except ValueError:

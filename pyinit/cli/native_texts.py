@@ -19,7 +19,8 @@ adopted ones, and exit with COMMAND's exit code, or with 128 + N if signal N
 killed it.
 
 Options that tini has, too:
-  -s, --subreaper        adopt orphans also when not PID 1
+  -s, --subreaper        accepted: pyinit always adopts orphans, as a subreaper
+                         where it is not PID 1
   -p, --parent-death-signal SIG
                          the kernel sends SIG when the parent of pyinit exits
   -g, --group            forward signals to the main child's process group
@@ -61,9 +62,9 @@ Statistics:
 SIG is a name (TERM, SIGTERM, RTMIN+3) or a number. Parsing stops at -- or at
 the first argument that is not an option.
 
-Environment (each TINI_ variable also with PYINIT_ as its prefix):
-  TINI_SUBREAPER, TINI_KILL_PROCESS_GROUP
-                         if set: as -s, as -g
+Environment:
+  TINI_KILL_PROCESS_GROUP
+                         if set: as -g
   TINI_VERBOSITY         0 fatal errors, 1 warnings (default), 2 and 3 more
   PYINIT_REAP            as --reap"""
 
@@ -94,7 +95,7 @@ TEXTS = {"help": HELP, "version": f"pyinit {__version__}", "license": LICENSE}
 
 
 def print_text(text: str, descriptor: int = 1) -> int:
-    """Print, waiting for a slow reader; return exit code 0, or 1 when the text is not taken."""
+    """Print a text, waiting for a slow reader; return exit code 0, or 1 if it cannot be written."""
     content = text.encode("utf-8", "surrogateescape") + b"\n"
     try:
         while content:

@@ -1,6 +1,6 @@
 """The pause of a pod: -v and -V print the version, every other argument is ignored.
 
-It obeys PYINIT_VERBOSITY: an image can set a variable, and a kubelet gives its pause no argument.
+It obeys PYINIT_VERBOSITY: an image can set a variable, but a kubelet gives the pause no argument.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
-    """Options from a command line, without argv[0]; as in pause v3.1 nothing is refused."""
+    """Return the options of a command line, without argv[0]. As in pause v3.1, no argument is refused."""
     verbosity = environ.get(b"PYINIT_VERBOSITY", b"")
     return Options(pause=True, show="version" if "-v" in arguments or "-V" in arguments else "",
                    verbosity=int(verbosity) if verbosity.isdigit() and len(verbosity) == 1 else 1)

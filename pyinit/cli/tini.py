@@ -11,19 +11,19 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Mapping
 
-# What people search their logs for: the form of tini's messages, and where they go.
+# People search their logs for tini's messages: these are their prefixes, and the descriptors that tini writes them to.
 PREFIXES = ("[FATAL tini ({pid})] ", "[WARN  tini ({pid})] ", "[INFO  tini ({pid})] ", "[DEBUG tini ({pid})] ")
 DESCRIPTORS = (2, 2, 1, 1)
 
 
 def parse(arguments: list[str], environ: Mapping[bytes, bytes], name: str) -> Options:
-    """Options from a command line, without argv[0], and an environment. Raises UsageError.
+    """Return the options of a command line, without argv[0], and an environment. Raises UsageError.
 
-    tini's own parser moves options that stand behind the command's first word to the front; this one stops there.
+    tini's own parser moves options behind the command's first word to the front; this one stops at that word.
     """
     if arguments == ["--version"]:
         return Options(show="version")
-    options = Options()
+    options = Options(subreaper=False, warn_not_adopting=True)
     pairs, options.command = read_options(arguments, "hvwgle:sp:", {})
     for letter, value in pairs:
         if letter == "?":
@@ -71,7 +71,7 @@ def read_environment(options: Options, environ: Mapping[bytes, bytes]) -> None:
 
 
 def atoi(text: bytes) -> int:
-    """The number at the start of a text, 0 if there is none, as atoi(3) reads it."""
+    """Return the number at the start of a text as atoi(3) does, or 0 without one."""
     text = text.lstrip()
     digits = text.lstrip(b"+-")[:9]
     while digits and not digits.isdigit():
@@ -80,12 +80,12 @@ def atoi(text: bytes) -> int:
 
 
 def bad_value(letter: str, value: str) -> UsageError:
-    """The error for an option's value."""
+    """Return the error for an option's value."""
     return UsageError(f"[FATAL tini ({posix.getpid()})] Not a valid option for -{letter}: {value}")
 
 
 def usage(name: str) -> str:
-    """tini's usage, as refused command lines are answered."""
+    """Return tini's usage, which it prints for a wrong command line."""
     from .tini_texts import usage
 
     return usage(name)

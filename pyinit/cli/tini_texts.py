@@ -9,7 +9,7 @@ VERSION = f"tini version 0.19.0 - pyinit {__version__}"
 
 
 def usage(name: str) -> str:
-    """How tini's command line is used."""
+    """Return tini's usage."""
     return f"""\
 {name} ({VERSION})
 Usage: {name} [OPTIONS] [--] PROGRAM [ARGS] | --version

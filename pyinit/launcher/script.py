@@ -1,13 +1,18 @@
-"""The launcher's script, as templates; its other half is bundle.py."""
+"""A launcher that is a script, as templates; its other half is bundle.py."""
 
 from __future__ import annotations
 
-# The signals are blocked in the first statement, as those that come earlier are lost. The package is looked for beside
-# the launcher, then where it was written; a file that does not begin with the key is passed over. What is seldom needed
-# stands in strings, so that it is compiled only then: each line here is compiled at every start.
+# Isolated, without site-packages, and with UTF-8 for every byte of argv in any locale.
+FLAGS = "-ISXutf8"
+
+# The first statement blocks the signals, because those that arrive earlier are lost. If a sandbox refuses that, main()
+# tries again, and says why it cannot go on. The script looks for the package beside itself, then where it was written,
+# and passes over a file that does not begin with the key. Code that is seldom needed is in strings, so that it is
+# compiled only then: every line here is compiled at each start.
 LAUNCHER = """\
-#!{python} -ISXutf8
-import _signal; ENTRY_MASK = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+#!{python} {flags}
+try: import _signal; ENTRY_MASK = _signal.pthread_sigmask(_signal.SIG_BLOCK, _signal.valid_signals())
+except OSError: ENTRY_MASK = None
 # Written by pyinit-install, pyinit {version}, for {implementation}.
 import marshal, posix
 from _frozen_importlib_external import MAGIC_NUMBER
@@ -15,7 +20,7 @@ KEY = MAGIC_NUMBER + {key!r}
 try:
     for PATH in (__file__ + ".pyc", {bundle!r}):
         try:
-            FILE = posix.open(PATH, posix.O_CLOEXEC)
+            FILE = posix.open(PATH, posix.O_CLOEXEC | posix.O_NONBLOCK)
             HEADER = posix.read(FILE, 16)
             if HEADER[:9] == KEY:
                 break
@@ -25,8 +30,8 @@ try:
             REASON = error.strerror
     else:
         exec({search!r})
-    LOADER, NOW, LATER = marshal.loads(posix.read(FILE, int.from_bytes(HEADER[9:12], "little")))
-    exec(LOADER, {{"FILE": FILE, "HEADER": HEADER, "NOW": NOW, "LATER": LATER}})
+    CODE = marshal.loads(posix.read(FILE, int.from_bytes(HEADER[9:12], "little")))
+    exec(CODE, {{"FILE": FILE, "HEADER": HEADER}})
 except BaseException as error:
     try:
         exec({failure!r})
@@ -38,11 +43,12 @@ from pyinit.main import main
 main(ENTRY_MASK, {name!r})
 """
 
-# A launcher is being replaced by one for another Python.
+# For a start while the launcher is being replaced by one for another Python.
 SEARCH = """\
 for SECOND in (__file__, {destination!r}):
     try:
-        FILE = posix.open(SECOND + ".%d-%d.pyc" % (int.from_bytes(KEY[:2], "little"), KEY[8]), posix.O_CLOEXEC)
+        FILE = posix.open(SECOND + ".%d-%d.pyc" % (int.from_bytes(KEY[:2], "little"), KEY[8]),
+                          posix.O_CLOEXEC | posix.O_NONBLOCK)
         HEADER = posix.read(FILE, 16)
         if HEADER[:9] == KEY:
             break

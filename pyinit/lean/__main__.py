@@ -16,10 +16,11 @@ KINDS = (*PROGRAMS, IMAGE)
 
 
 def main() -> int:
-    """Print the path of what was written and return 0, or say what was wrong and return 1."""
+    """Run the command line: print the path of what was written and return 0, or say what was wrong and return 1."""
     parser = argparse.ArgumentParser(
         prog="pyinit-lean", description="Write a static program that needs no interpreter: the lean init, which runs "
-        "a command, or the lean pause, which only reaps; or a container image of one for each machine.")
+        "a command, the lean pause, which only reaps, or the lean probe, which asks whether a container's init reaps; "
+        "or a container image of one for each machine.")
     parser.add_argument("kind", metavar=" | ".join(KINDS), help=f"the program; {IMAGE}: an OCI archive")
     parser.add_argument("out", metavar="OUT", help="the path to write")
     parser.add_argument("--machine", help=f"{' or '.join(MACHINES)} (default: this machine)")
@@ -38,7 +39,7 @@ def main() -> int:
 
 
 def make(kind: str, machine: Optional[str], program: Optional[str]) -> tuple[bytes, str]:
-    """Return what is to be written, and words for it. Raises ToolError."""
+    """Return the content to write, and what to call its file in an error's text. Raises ToolError."""
     check(kind, KINDS, "")
     if kind == IMAGE:
         if machine is not None:
@@ -53,7 +54,7 @@ def make(kind: str, machine: Optional[str], program: Optional[str]) -> tuple[byt
 
 
 def check(value: Optional[str], known: Collection[str], option: str, default: str = "") -> str:
-    """Return the value, or the default in the place of None. Raises ToolError if it is not a known one."""
+    """Return the value, or the default for None. Raises ToolError if it is not in `known`."""
     value = default if value is None else value
     if value not in known:
         *names, last = known

@@ -1,7 +1,7 @@
 """The encoder for aarch64: Arm's Architecture Reference Manual, C6.2. An instruction is one word of 32 bits.
 
-A write to the lower half of a register, such as w0, clears the upper one. System calls: the number in w8; x0 is the
-result. x9 holds a constant that no instruction has room for.
+A write to the lower half of a register, such as w0, clears the upper one. A system call has its number in w8 and its
+result in x0. x9 holds a constant that does not fit into an instruction.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ NUMBER = 183  # EM_AARCH64, <linux/elf-em.h>
 
 # <asm-generic/unistd.h>
 CALLS = {
-    "ioctl": 29, "unlinkat": 35, "openat": 56, "close": 57, "read": 63, "write": 64, "writev": 66,
-    "exit_group": 94, "ptrace": 117, "kill": 129, "rt_sigaction": 134, "rt_sigprocmask": 135, "rt_sigtimedwait": 137,
-    "setpgid": 154, "getpgid": 155, "umask": 166, "prctl": 167, "getpid": 172, "clone": 220, "execve": 221,
-    "wait4": 260,
+    "ioctl": 29, "unlinkat": 35, "openat": 56, "close": 57, "pipe2": 59, "lseek": 62, "read": 63, "write": 64,
+    "writev": 66, "exit_group": 94, "nanosleep": 101, "ptrace": 117, "kill": 129, "rt_sigaction": 134,
+    "rt_sigprocmask": 135, "rt_sigtimedwait": 137, "setpgid": 154, "getpgid": 155, "umask": 166, "prctl": 167,
+    "getpid": 172, "getppid": 173, "clone": 220, "execve": 221, "wait4": 260,
 }
 
 # In the order of Register: x0 to x5, x19 to x24, which a function would have to keep, x0, and sp.
@@ -34,6 +34,7 @@ def encode(operation: Operation, address: int, symbols: Mapping[str, int]) -> Se
 
 
 def encode_set(operation: Set, address: int, symbols: Mapping[str, int]) -> list[Piece]:
+    """Encode register = value: adr for the address of a symbol, else set_number()."""
     register, value = NUMBERS[operation.register], resolve(operation.value, symbols)
     if isinstance(operation.value, str):
         # The two lowest bits of the distance stand apart from the others.
@@ -43,7 +44,7 @@ def encode_set(operation: Set, address: int, symbols: Mapping[str, int]) -> list
 
 
 def set_number(register: int, value: int) -> list[Piece]:
-    """A constant into a register, by the one instruction that has it all, or 16 bits at a time."""
+    """Put a constant into a register, by one instruction if that can hold it, else 16 bits at a time."""
     fit(value, 65, signed=True)
     wide = not 0 <= value < 1 << 32
     size, value = ("x", value % (1 << 64)) if wide else ("w", value)
@@ -65,12 +66,12 @@ def set_number(register: int, value: int) -> list[Piece]:
 
 
 def split(value: int) -> list[tuple[int, int]]:
-    """The 16 bits at each place of a constant, but for those that are 0."""
+    """Return (place, 16 bits) for each place of a constant whose bits are not 0, or the lowest one if all are 0."""
     return [(place, value >> 16 * place & 0xFFFF) for place in range(4) if value >> 16 * place & 0xFFFF] or [(0, 0)]
 
 
 def bitmask(value: int) -> Optional[int]:
-    """The field N:immr:imms of a constant of 32 bits that is one run of ones, rotated; None for any other."""
+    """Return the field N:immr:imms of a constant of 32 bits that is one run of ones, rotated; None for any other."""
     for length in range(1, 32):
         for rotation in range(32):
             ones = (1 << length) - 1
@@ -80,6 +81,7 @@ def bitmask(value: int) -> Optional[int]:
 
 
 def encode_add(operation: Add, *_: object) -> list[Piece]:
+    """Encode target = source + constant: mov for the constant 0, else add or sub, each of 12 bits."""
     target, source, constant = NUMBERS[operation.target], NUMBERS[operation.source], operation.constant
     if constant == 0:
         if target == source:
@@ -101,11 +103,13 @@ def encode_add(operation: Add, *_: object) -> list[Piece]:
 
 
 def encode_subtract(operation: Subtract, *_: object) -> list[Piece]:
+    """Encode target -= source."""
     target, source = NUMBERS[operation.target], NUMBERS[operation.source]
     return [word(0xCB000000 | source << 16 | target << 5 | target, f"sub x{target}, x{target}, x{source}")]
 
 
 def encode_mask(operation: Mask, *_: object) -> list[Piece]:
+    """Encode register &= constant. Raises ValueError unless the constant is one run of ones."""
     register, field = NUMBERS[operation.register], bitmask(operation.constant)
     if field is None:
         raise ValueError(f"{operation.constant:#x} is not one run of ones")
@@ -114,20 +118,24 @@ def encode_mask(operation: Mask, *_: object) -> list[Piece]:
 
 
 def encode_shift(operation: Shift, *_: object) -> list[Piece]:
+    """Encode register >>= bits."""
     register, count = NUMBERS[operation.register], fit(operation.bits, 5)
     return [word(0x53007C00 | count << 16 | register << 5 | register, f"lsr w{register}, w{register}, {count}")]
 
 
 def encode_load(operation: Load, *_: object) -> list[Piece]:
+    """Encode a load."""
     return [move("ldr", {8: 0xF9400000, 4: 0xB9400000, 1: 0x39400000}[operation.size], operation)]
 
 
 def encode_store(operation: Store, *_: object) -> list[Piece]:
+    """Encode a store."""
     return [move("str", {8: 0xF9000000, 4: 0xB9000000, 1: 0x39000000}[operation.size], operation)]
 
 
 def move(verb: str, code: int, operation: Load | Store) -> Piece:
-    """A load or a store: its offset counts units of the size, and has no sign; any other one is short and counts bytes.
+    """Return a load or a store. Its offset counts units of the size and has no sign; any other offset is short, counts
+    bytes, and has a sign.
     """
     register, base, size = NUMBERS[operation.register], NUMBERS[operation.base], operation.size
     target = f"{'x' if size == 8 else 'w'}{register}, "
@@ -142,6 +150,7 @@ def move(verb: str, code: int, operation: Load | Store) -> Piece:
 
 
 def encode_branch(operation: Branch, address: int, symbols: Mapping[str, int]) -> list[Piece]:
+    """Encode a comparison and a conditional jump; a comparison with 0 is one instruction with its jump."""
     left, right, target, wide = NUMBERS[operation.left], operation.right, symbols[operation.label], operation.wide
     size = "x" if wide else "w"
     if right == 0 and operation.condition in ("==", "!="):
@@ -158,7 +167,7 @@ def encode_branch(operation: Branch, address: int, symbols: Mapping[str, int]) -
 
 
 def compare(left: int, right: int | Register, wide: bool) -> list[Piece]:
-    """Set the flags: subtract, and forget the result."""
+    """Set the flags: subtract, and discard the result."""
     size = "x" if wide else "w"
     if not isinstance(right, Register):
         if 0 <= right < 1 << 12:
@@ -172,16 +181,19 @@ def compare(left: int, right: int | Register, wide: bool) -> list[Piece]:
 
 
 def encode_jump(operation: Jump, address: int, symbols: Mapping[str, int]) -> list[Piece]:
+    """Encode a jump."""
     target = symbols[operation.label]
     return [word(0x14000000 | leap(target, address, 26), f"b {target:#x}")]
 
 
 def encode_call(operation: Call, *_: object) -> list[Piece]:
+    """Encode a system call: its number goes into w8, syscall(2)."""
     return [*set_number(CALL_NUMBER, CALLS[operation.name]), word(0xD4000001, "svc 0x0")]
 
 
 def encode_trap(_operation: Trap, *_: object) -> list[Piece]:
-    return [word(0xD4200000, "brk 0x0")]  # SIGTRAP
+    """Encode brk, which raises SIGTRAP."""
+    return [word(0xD4200000, "brk 0x0")]
 
 
 ENCODERS: dict[type, Callable[..., Sequence[Piece]]] = {
@@ -191,20 +203,20 @@ ENCODERS: dict[type, Callable[..., Sequence[Piece]]] = {
 
 
 def leap(target: int, address: int, bits: int) -> int:
-    """The distance of a jump from its own address, in words."""
+    """Return the distance of a jump from its own address, in words. Raises ValueError if it does not fit."""
     return fit((target - address) // 4, bits, signed=True)
 
 
 def word(code: int, mnemonic: str) -> Piece:
-    """An instruction: its lowest byte comes first."""
+    """Return an instruction, its lowest byte first."""
     return code.to_bytes(4, "little"), mnemonic
 
 
 def name(register: int) -> str:
-    """A register where 31 is the stack pointer."""
+    """Return the name of a register, for an operand in which 31 is the stack pointer."""
     return "sp" if register == SP else f"x{register}"
 
 
 def show(value: int) -> str:
-    """A number as objdump shows it: without a sign."""
+    """Return a number as objdump shows it: without a sign."""
     return f"{value % (1 << 64):#x}"

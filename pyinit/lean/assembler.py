@@ -1,10 +1,10 @@
 """The portable instruction set of the lean programs, and the assembler that puts a program into its place.
 
-A program is a function that calls the methods of a Program: one call is one operation, and a machine's encoder makes
-one instruction of it, two where the machine has no such instruction. The rules are those of a system call, syscall(2):
+A program is a function that calls the methods of a Program. One call is one operation, and a machine's encoder makes
+one instruction of it, or two if the machine has no such instruction. The rules are those of a system call, syscall(2):
 
-- Registers have 64 bits. A0 to A5 are the arguments of a system call, RESULT is its result, an error negated. S0 to S5
-  are the program's own. SP is the stack pointer, a multiple of 16.
+- Registers have 64 bits. A0 to A5 are the arguments of a system call, and RESULT is its result, an error negated. S0 to
+  S5 are the program's own. SP is the stack pointer, a multiple of 16.
 - A system call keeps every register but RESULT and A0, which are one register on some machines. So `call` refuses
   RESULT as an argument that is not the first.
 - mask, shift and a load of less than 8 bytes clear the upper 32 bits.
@@ -28,8 +28,6 @@ class Register(Enum):
 
 A0, A1, A2, A3, A4, A5, S0, S1, S2, S3, S4, S5, RESULT, SP = Register
 ARGUMENTS = (A0, A1, A2, A3, A4, A5)
-
-CONDITIONS = ("==", "!=", "<", ">=", "<=", ">")
 
 
 class Set(NamedTuple):
@@ -109,7 +107,7 @@ class Call(NamedTuple):
 
 
 class Trap(NamedTuple):
-    """End the process by a signal that a PID 1 cannot do without, either."""
+    """End the process by a signal that also ends PID 1."""
 
 
 class Label(NamedTuple):
@@ -150,7 +148,7 @@ class Encoder(Protocol):
 
 
 class Program:
-    """A program in the making: each method appends an operation, or a few."""
+    """A program that is being written: each method appends an operation, or a few."""
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
@@ -199,7 +197,7 @@ class Program:
 
     def jump_if(self, left: Register, condition: str, right: Union[int, Register], label: str,
                 wide: bool = False) -> None:
-        """Go to a label if the condition, one of CONDITIONS, holds."""
+        """Go to a label if the condition, such as "==", holds."""
         self.operations.append(Branch(left, condition, right, label, wide))
 
     def jump(self, label: str) -> None:
@@ -250,8 +248,8 @@ def assemble(source: Source, encoder: Encoder, start: int,
     source(program)
     operations = program.operations
     check_names([*operations, *program.texts], symbols)
-    # A branch is short at first and grows when its label turns out to be too far; that moves other labels only further
-    # away, so that nothing ever shrinks and this ends.
+    # A branch is short at first and grows if its label turns out to be too far. That only moves other labels further
+    # away, so nothing ever shrinks, and this ends.
     places = dict.fromkeys((row.name for row in [*operations, *program.texts] if isinstance(row, (Label, Data))), start)
     while True:
         pieces, found, address = [], {}, start
@@ -271,7 +269,7 @@ def assemble(source: Source, encoder: Encoder, start: int,
 
 
 def check_names(operations: Sequence[Operation], symbols: Mapping[str, int]) -> None:
-    """Raise ValueError unless each name that is used is defined, and none twice."""
+    """Raise ValueError unless each name that is used is defined, and no name is defined twice."""
     names = [*symbols, *(row.name for row in operations if isinstance(row, (Label, Data)))]
     for name in names:
         if names.count(name) > 1:
@@ -282,7 +280,7 @@ def check_names(operations: Sequence[Operation], symbols: Mapping[str, int]) -> 
 
 
 def list_uses(operations: Sequence[Operation]) -> Iterator[str]:
-    """The names that operations refer to."""
+    """Yield the names that operations refer to."""
     for row in operations:
         if isinstance(row, (Branch, Jump)):
             yield row.label
@@ -291,7 +289,7 @@ def list_uses(operations: Sequence[Operation]) -> Iterator[str]:
 
 
 def fit(value: int, bits: int, signed: bool = False) -> int:
-    """Return the value as a field of so many bits. Raises ValueError where it does not fit."""
+    """Return the value as a field of so many bits. Raises ValueError if it does not fit."""
     low, high = (-(1 << bits - 1), 1 << bits - 1) if signed else (0, 1 << bits)
     if not low <= value < high:
         raise ValueError(f"{value} does not fit into {bits} bits")
@@ -299,10 +297,10 @@ def fit(value: int, bits: int, signed: bool = False) -> int:
 
 
 def fits(value: int, bits: int) -> bool:
-    """Whether a signed value fits into so many bits."""
+    """Return whether a signed value fits into so many bits."""
     return -(1 << bits - 1) <= value < 1 << bits - 1
 
 
 def resolve(value: Union[int, str], symbols: Mapping[str, int]) -> int:
-    """A constant, or the address of a symbol."""
+    """Return a constant as it is, or the address of a symbol."""
     return symbols[value] if isinstance(value, str) else value

@@ -1,7 +1,7 @@
 """Static executables, elf(5): one segment holds the whole file, readable and executable.
 
-No memory is the program's but the stack, which is not executable. The segment is aligned for the largest page of
-aarch64, 64 kB.
+The program can write to no memory but the stack, which is not executable. The segment is aligned for the largest page
+of aarch64, 64 kB.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ELFCLASS64, ELFDATA2LSB, EV_CURRENT, ELFOSABI_SYSV, ET_EXEC = 2, 1, 1, 0, 2
 PT_LOAD, PT_GNU_STACK, PF_X, PF_W, PF_R = 1, 0x6474E551, 1, 2, 4
 HEADERS_SIZE = ELF_HEADER.size + 2 * PROGRAM_HEADER.size
 ENTRY = BASE + HEADERS_SIZE
-# What a program can read of its own headers: itself, its size, and 40 bytes that are 0 (PT_GNU_STACK).
+# What a program can read in its own headers: the file itself, its size, and 40 bytes that are 0 (in PT_GNU_STACK).
 SYMBOLS = {"base": BASE, "size": BASE + ELF_HEADER.size + 32, "zeros": BASE + ELF_HEADER.size + PROGRAM_HEADER.size + 8}
 
 

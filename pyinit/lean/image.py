@@ -1,7 +1,7 @@
 """Container images without a builder: an OCI archive that has one of the lean programs for each machine.
 
 OCI image layout specification 1.0: blobs by their digest, and index.json, which names one image index. manifest.json
-names the same blobs for `docker load`. The bytes are the same each time: no time, no compression.
+names the same blobs for `docker load`. The bytes are the same each time, because there is no time and no compression.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ def write(program: str) -> bytes:
 
 
 def name_image(program: str) -> str:
-    """The name that an engine gives the image."""
+    """Return the name that an engine gives the image."""
     return f"localhost/lean-{program}:{__version__}"
 
 
 def describe(program: str, machine: str, layer: str) -> dict[str, Any]:
-    """The configuration of an image, OCI image specification."""
+    """Return the configuration of an image, OCI image specification. layer: the digest of its layer."""
     return {"created": EPOCH, "os": "linux", **ARCHITECTURES[machine],
             "config": {"User": USER, "Entrypoint": [f"/{program}"]},
             "rootfs": {"type": "layers", "diff_ids": [layer]},
@@ -69,18 +69,19 @@ def add(blobs: dict[str, bytes], kind: str, content: bytes) -> dict[str, Any]:
 
 
 def locate(descriptor: dict[str, Any]) -> str:
-    """The path of a blob in the archive."""
+    """Return the path of a blob in the archive."""
     return f"blobs/{descriptor['digest'].replace(':', '/')}"
 
 
 def encode(value: object) -> bytes:
-    """JSON, the same bytes each time."""
+    """Return a value as JSON, with the same bytes each time."""
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
 
 
 def pack(files: dict[str, tuple[bytes, int]]) -> bytes:
-    """A tar archive of files, path to content and mode, and of their directories. All are root's, and as old as the
-    epoch. Without an entry, skopeo gives a directory to root, which an ordinary user may not.
+    """Return a tar archive of files, from path to content and mode, and of their directories. All belong to root and
+    have the time of the epoch. If a directory had no entry, skopeo would give it to root, which an ordinary user may
+    not do.
     """
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:

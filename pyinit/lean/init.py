@@ -1,11 +1,11 @@
 """The lean init: run a command as the main child, forward signals to it, reap, and end when it ends.
 
-What the registers hold for long. Before the main child is started, and in it, S0 is the place of the command in argv;
-the child's others are named in execute(). In the parent:
+The registers that keep their meaning. Before the main child is started, and in it, S0 is the place of the command in
+argv; execvp.py names the other registers of the child. In the parent:
 
     S0  how many children this drain may still reap
     S2  the main child's PID; 0 while there is none
-    S3  who gets signals: the main child, or minus its process group, kill(2); before it is started not 0 or 0
+    S3  who gets signals: the main child, or minus its process group, kill(2); before it is started 0 with -g, else 1
     S4  whether the terminal was this process's
     S5  the main child's status; -1 until it has ended
 """
@@ -14,26 +14,24 @@ from __future__ import annotations
 
 from .. import __version__
 from .assembler import A0, A1, A2, A3, A5, RESULT, S0, S1, S2, S3, S4, S5, SP, Address, Program
-from .kernel import (AT_FDCWD, EACCES, EAGAIN, EEXIST, EIO, EMFILE, ENAMETOOLONG, ENFILE, ENODEV, ENOENT, ENOEXEC,
-                     ENOMEM, ENOSPC, ENOTDIR, ESRCH, ESTALE, ETIMEDOUT, NAME_MAX, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY,
-                     O_NONBLOCK, O_RDONLY, O_WRONLY, PATH_MAX, PR_SET_CHILD_SUBREAPER, PTRACE_DETACH, SIG_BLOCK,
-                     SIG_SETMASK, SIGCHLD, SIGCONT, SIGINT, SIGPIPE, SIGSET_SIZE, SIGSTOP, SIGTERM, SIGTRAP,
-                     SIGTTOU, SIGXFSZ, STDERR, STDIN, STDOUT, TIOCGPGRP, TIOCSPGRP, WALL, WCLONE, WNOHANG,
-                     WUNTRACED, sigset)
+from .errors import complain, explain
+from .execvp import execute
+from .kernel import (AT_FDCWD, EACCES, EAGAIN, EEXIST, EIO, EMFILE, ENFILE, ENOENT, ENOEXEC, ENOMEM, ENOSPC, ENOTDIR,
+                     ESRCH, O_CLOEXEC, O_CREAT, O_EXCL, O_NOCTTY, O_NONBLOCK, O_RDONLY, O_WRONLY,
+                     PR_SET_CHILD_SUBREAPER, PTRACE_DETACH, SIGCHLD, SIGCONT, SIGINT, SIGPIPE, SIGSET_SIZE, SIGSTOP,
+                     SIGTERM, SIGTRAP, SIGTTOU, SIGXFSZ, SIG_BLOCK, SIG_SETMASK, STDIN, STDOUT, TIOCGPGRP, TIOCSPGRP,
+                     WALL, WCLONE, WNOHANG, WUNTRACED, sigset)
 
-# The stack: a word for what system calls write, the mask and the disposition of SIGCHLD of entry; above them argc and
-# argv. A message overwrites them: four struct iovec, a pointer and a length each, and the digits of a number.
+# The stack: a word for what system calls write, then the mask and the disposition of SIGCHLD that the init was started
+# with; above them argc and argv. A message overwrites them.
 WORD, MASK, ACTION, FRAME = 0, 8, 16, 80
 ARGV = FRAME + 8
-PIECE, DIGITS = 16, 72
-# In the child there is a path below.
-BUFFER = PATH_MAX + 512
 
-# How many children a drain reaps before the signals are looked at.
+# How many children a drain reaps before it looks at the signals.
 BATCH = 100
 
-VERSION = b"tini version %s_pyinit\n" % __version__.encode()  # Docker reads these words, as catatonit's
-USAGE = b"expected [-g] [-s] [--] COMMAND [ARG...]\n\0"
+VERSION = b"tini version %s_pyinit\n" % __version__.encode()  # Docker reads these words, as it does catatonit's
+USAGE = b"expected [-g] [--] COMMAND [ARG...]\n\0"
 REASONS = {ENOENT: b"No such file or directory", EACCES: b"Permission denied", ENOEXEC: b"Exec format error",
            EEXIST: b"File exists"}
 
@@ -50,17 +48,20 @@ def write(program: Program) -> None:
     reap(program)
     wait_for_signal(program)
     end(program)
+    restore_state(program)
     execute(program)
     refuse(program)
-    explain(program)
+    explain(program, REASONS)
     read_long_option(program)
     complain(program)
+    program.label("leave_early")
+    program.jump("exit_s3")
     copy_itself(program)
 
 
 def block_signals(program: Program) -> None:
-    """Block every signal before anything else: PID 1 loses one that comes earlier. Block those of faults as well, for
-    another process may send them; a real fault kills all the same, signal(7).
+    """Block every signal before anything else: PID 1 loses one that arrives earlier. Block the fault signals as well,
+    because another process may send them; a real fault kills all the same, signal(7).
     """
     program.add(SP, SP, -FRAME)
     program.call("rt_sigprocmask", SIG_BLOCK, "all", Address(SP, MASK), SIGSET_SIZE)
@@ -72,7 +73,7 @@ def block_signals(program: Program) -> None:
 
 
 def adopt_orphans(program: Program) -> None:
-    """Become a subreaper, and do not ignore SIGCHLD: waitpid(2) would then never tell of a child."""
+    """Become a subreaper, and do not ignore SIGCHLD: otherwise waitpid(2) would never report a child."""
     # A struct sigaction of zeros is SIG_DFL. A3 is still SIGSET_SIZE.
     program.call("rt_sigaction", SIGCHLD, "zeros", Address(SP, ACTION), None)
     program.call("prctl", PR_SET_CHILD_SUBREAPER, 1)  # without effect on PID 1, which gets its orphans in any case
@@ -85,7 +86,7 @@ def read_options(program: Program) -> None:
     program.add(S0, S0, 8)
     program.load(A1, S0)
     program.jump_if(A1, "==", 0, "look_at_terminal", wide=True)
-    # Ten bytes can be read even of an empty argument: execve(2) puts the path behind the last one, and eight zeros.
+    # Ten bytes can be read even of an empty argument: execve(2) puts the path and eight zeros behind the last one.
     program.load(A2, A1, 0, 1)
     program.jump_if(A2, "!=", ord("-"), "look_at_terminal")
     program.load(A2, A1, 2, 1)
@@ -104,7 +105,7 @@ def read_options(program: Program) -> None:
 def look_at_terminal(program: Program) -> None:
     """Set S4 to 1 if stdin is the controlling terminal and this process's group is its foreground process group.
 
-    This comes before the main child is started, and after a shell's `fg`: then its group gets the terminal.
+    This runs before the main child is started, and after a shell's `fg`, when the main child's group gets the terminal.
     """
     program.label("look_at_terminal")
     program.call("ioctl", STDIN, TIOCGPGRP, SP)
@@ -113,9 +114,9 @@ def look_at_terminal(program: Program) -> None:
     program.load(A1, SP, WORD, 4)
     program.jump_if(A1, "!=", RESULT, "looked")
     program.jump_if(A1, "!=", 0, "terminal")
-    # Both are 0 when they are of an outer PID namespace, the same group or not, pid_namespaces(7). From the background
-    # a read of nothing fails with EIO, as SIGTTIN is blocked. It is done on a description that does not block: another
-    # reader of the terminal holds its lock.
+    # Groups of an outer PID namespace have the number 0, so two different ones look the same, pid_namespaces(7). From
+    # the background a read of 0 bytes fails with EIO, because SIGTTIN is blocked. The read uses a description that does
+    # not block, because another reader of the terminal holds its lock.
     program.call("openat", AT_FDCWD, program.data("dev_tty", b"/dev/tty\0"),
                  O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
     program.copy(S1, RESULT)
@@ -130,7 +131,7 @@ def look_at_terminal(program: Program) -> None:
     program.call("ioctl", STDIN, TIOCSPGRP, SP)  # the kernel refuses the group 0
     program.label("looked")
     program.jump_if(S2, "==", 0, "start")
-    # To the main child goes SIGCONT as well, and to its whole group when it is a job: Ctrl-Z has stopped all of that.
+    # The main child gets SIGCONT as well, and its whole group if it is a job: Ctrl-Z has stopped all of the group.
     program.set(A1, SIGCONT)
     program.copy(A0, S3)
     program.jump_if(S4, "==", 0, "send")
@@ -140,13 +141,13 @@ def look_at_terminal(program: Program) -> None:
 
 
 def start_main_child(program: Program) -> None:
-    """Start the main child and make its process group, as the child does: setpgid(2) is called from both sides, for a
-    signal may have to be forwarded to the group before the child has run at all.
+    """Start the main child and make its process group. Parent and child both call setpgid(2), because a signal may have
+    to be forwarded to the group before the child runs.
     """
     program.label("start")
     program.load(S2, S0)
     program.jump_if(S2, "==", 0, "usage", wide=True)
-    program.call("clone", SIGCHLD, 0)  # as fork(2): its other arguments are of flags that are not there
+    program.call("clone", SIGCHLD, 0)  # as fork(2): the other arguments belong to flags that are not set
     program.jump_if(RESULT, "==", 0, "child")
     program.jump_if(RESULT, "<", 0, "refused")
     program.copy(S2, RESULT)
@@ -160,11 +161,11 @@ def start_main_child(program: Program) -> None:
 
 
 def reap(program: Program) -> None:
-    """Reap until no zombie is left, for one SIGCHLD stands for any number of them, signal(7); but look at the signals
-    after BATCH of them. A2 becomes the timeout of that look: none if no zombie is left.
+    """Reap until no zombie is left, because one SIGCHLD stands for any number of zombies, signal(7); but look at the
+    signals after BATCH zombies. A2 becomes the timeout of that look: 0, for no timeout, if no zombie is left.
     """
     # A child has stopped. If it has made this process its tracer, ptrace(2) PTRACE_TRACEME, nothing else continues it:
-    # detach, and deliver the signal that stopped it. SIGTRAP is of the tracing alone.
+    # detach, and deliver the signal that stopped it. SIGTRAP belongs to the tracing alone.
     program.label("stopped")
     program.copy(S1, RESULT)
     program.copy(A3, A1)
@@ -174,7 +175,7 @@ def reap(program: Program) -> None:
     program.label("detach")
     program.call("ptrace", PTRACE_DETACH, S1, 0, None)
     program.jump_if(RESULT, "==", 0, "reaped")
-    # Job control: the shell whose job this process is has to see it stopped. The kernel drops that for PID 1.
+    # Job control: the shell whose job this process is has to see it stopped. The kernel drops SIGSTOP for PID 1.
     program.jump_if(S1, "!=", S2, "reaped")
     program.jump_if(S4, "==", 0, "reaped")
     program.jump_if(A3, "==", SIGSTOP, "reaped")
@@ -200,7 +201,7 @@ def reap(program: Program) -> None:
 
 
 def wait_for_signal(program: Program) -> None:
-    """Sleep until a signal is there, and take it. Without a timeout, an idle init is never woken."""
+    """Sleep until a signal is pending, and take it. Without a timeout, an idle init is never woken."""
     program.label("drained")
     program.jump_if(S5, ">=", 0, "finish")
     program.jump_if(RESULT, ">=", 0, "wait")  # there are children
@@ -208,13 +209,11 @@ def wait_for_signal(program: Program) -> None:
     program.jump_if(S2, "!=", 0, "exit_s3")  # the main child's status is lost
     program.label("wait")
     program.call("rt_sigtimedwait", "all", 0, None, SIGSET_SIZE)
-    program.jump_if(RESULT, "<=", 0, "reap")  # EINTR: stopped and continued; EAGAIN: no signal is there
+    program.jump_if(RESULT, "<=", 0, "reap")  # EINTR: stopped and continued; EAGAIN: no signal is pending
     program.jump_if(RESULT, "==", SIGCHLD, "reap")
-
-
     program.copy(A1, RESULT)
     program.jump_if(S2, "!=", 0, "forward")
-    # The pause: SIGTERM and SIGINT end it, and it drops others.
+    # With -P there is no main child: SIGTERM and SIGINT end the init, and it drops others.
     program.set(S3, 0)
     program.jump_if(A1, "==", SIGTERM, "exit_s3")
     program.jump_if(A1, "!=", SIGINT, "reap")
@@ -242,7 +241,7 @@ def end(program: Program) -> None:
     program.label("leave")
     program.copy(S3, S5)
     program.shift(S3, 8)
-    program.mask(S5, 0x7F)  # the signal that killed it, wait(2); 0x80 is of a core dump
+    program.mask(S5, 0x7F)  # the signal that killed it, wait(2); 0x80 says that there is a core dump
     program.jump_if(S5, "==", 0, "exited")
     program.add(S3, S5, 128)
     program.label("exited")
@@ -250,8 +249,8 @@ def end(program: Program) -> None:
 
 
 def give_terminal_back(program: Program) -> None:
-    """Make this process's group the foreground again, or its parent would read from the background and stop. But leave
-    the terminal to another group that is alive: a shell that has stopped this process has it.
+    """Make this process's group the foreground group again: else its parent would stop when it reads. But leave the
+    terminal to another group that is alive: a shell that has stopped this process has it.
     """
     program.jump_if(S4, "==", 0, "leave")
     program.call("ioctl", STDIN, TIOCGPGRP, SP)
@@ -260,7 +259,7 @@ def give_terminal_back(program: Program) -> None:
     program.set(A0, 0)
     program.subtract(A0, A1)
     program.call("kill", None, 0)
-    program.jump_if(RESULT, "==", 0, "leave")  # that group is there
+    program.jump_if(RESULT, "==", 0, "leave")  # that group is alive
     program.label("take")
     program.call("getpgid", 0)
     program.store(RESULT, SP, WORD, 4)
@@ -298,159 +297,50 @@ def jump_unless_text(program: Program, text: bytes, label: str) -> None:
     program.jump_if(A3, "!=", A2, label, wide=True)
 
 
-def word(text: bytes) -> int:
-    """Characters as a number that is read from memory."""
-    return int.from_bytes(text, "little")
-
-
 def copy_itself(program: Program) -> None:
-    """Write this program's file from memory, which holds all of it, to a path, S2, where nothing is yet."""
+    """Write this program's file to the path S2, from memory, which holds all of it."""
     program.label("copy_itself")
     program.call("umask", 0)
-    program.call("openat", AT_FDCWD, S2, O_WRONLY | O_CREAT | O_EXCL, 0o755)
+    # Kubernetes may run an init container again while the file that it has written is still there. That file is not
+    # opened but replaced: it may be running, open(2) ETXTBSY, and a link in its place must not be followed.
+    program.call("unlinkat", AT_FDCWD, S2, 0)
+    program.call("openat", AT_FDCWD, None, O_WRONLY | O_CREAT | O_EXCL, 0o755)
     program.copy(S1, RESULT)
     program.jump_if(S1, "<", 0, "not_copied")
-    program.copy(S4, RESULT)
     program.set(A1, "size")
     program.load(S5, A1)
-    program.call("write", S4, "base", S5)
+    program.call("write", S1, "base", S5)
     program.copy(S1, RESULT)
     program.set(S3, 0)
     program.jump_if(S1, "==", S5, "leave_early")
     program.call("unlinkat", AT_FDCWD, S2, 0)
     program.jump_if(S1, "<", 0, "not_copied")
-    program.set(S1, -ENOSPC)  # half of it
+    program.set(S1, -ENOSPC)  # only a part was written
     program.label("not_copied")
     program.set(S0, program.data("cannot_write", b"pyinit: cannot write '\0"))
     program.set(S3, 1)
     program.jump("explain")
 
 
-def execute(program: Program) -> None:
-    """In the child: restore what the init has changed, and execute the command as execvp(3) finds it.
-
-    S0: argv; S1: the environment; S2: the name; S3: the place in PATH, 0 if there is no search; S4: the error to end
-    with when no folder has it; S5: the path.
-    """
+def restore_state(program: Program) -> None:
+    """In the child: restore what the init has changed. execute() follows."""
     program.label("child")
     program.call("setpgid", 0, 0)
     program.jump_if(S4, "==", 0, "restore")
     program.call("getpid")
     program.store(RESULT, SP, WORD, 4)
-    program.call("ioctl", STDIN, TIOCSPGRP, SP)  # from the background, which SIGTTOU, blocked, allows: tcsetpgrp(3)
+    program.call("ioctl", STDIN, TIOCSPGRP, SP)  # from the background: a blocked SIGTTOU allows it, tcsetpgrp(3)
     program.label("restore")
     program.call("rt_sigaction", SIGCHLD, Address(SP, ACTION), 0, SIGSET_SIZE)
     program.call("rt_sigprocmask", SIG_SETMASK, Address(SP, MASK), None, None)
-
-    program.add(SP, SP, -BUFFER)
-    program.copy(S1, S0)
-    program.label("find_environment")
-    program.load(A1, S1)
-    program.add(S1, S1, 8)
-    program.jump_if(A1, "!=", 0, "find_environment", wide=True)
-
-    program.copy(S5, S2)
-    program.set(S3, 0)
-    program.copy(A1, S2)
-    program.label("find_slash")
-    program.load(A2, A1, 0, 1)
-    program.add(A1, A1, 1)
-    program.jump_if(A2, "==", ord("/"), "execute")
-    program.jump_if(A2, "!=", 0, "find_slash")
-    search_path(program)
-
-    program.label("execute")
-    program.call("execve", S5, S0, S1)
-    program.jump_if(RESULT, "!=", -ENOEXEC, "not_executed")
-    hand_to_shell(program)
-    program.label("not_executed")
-    program.jump_if(S3, "==", 0, "refused", wide=True)
-    # What says only that the program is not in this folder. There may be one further on that may be executed.
-    for error in (ENOENT, ENOTDIR, ESTALE, ENODEV, ETIMEDOUT):
-        program.jump_if(RESULT, "==", -error, "next_folder")
-    program.jump_if(RESULT, "!=", -EACCES, "refused")
-    program.copy(S4, RESULT)
-    program.label("next_folder")
-    program.load(A2, S3, 0, 1)
-    program.add(S3, S3, 1)
-    program.jump_if(A2, "!=", 0, "folder")
-    program.copy(RESULT, S4)
-    program.jump("refused")
-
-
-def search_path(program: Program) -> None:
-    """Try each directory of PATH; an empty one is the current directory. A1: the end of the name."""
-    program.subtract(A1, S2)
-    program.set(RESULT, -ENAMETOOLONG)
-    program.jump_if(A1, ">", NAME_MAX + 1, "refused")
-    program.set(RESULT, -ENOENT)
-    program.jump_if(A1, "==", 1, "refused")  # an empty name
-    program.copy(S4, RESULT)
-
-    program.set(S3, program.data("default_path", b"/bin:/usr/bin\0"))
-    program.copy(A1, S1)
-    program.label("next_variable")
-    program.load(A2, A1)
-    program.jump_if(A2, "==", 0, "folder", wide=True)
-    program.add(A1, A1, 8)
-    program.load(A0, A2, 0, 4)
-    program.jump_if(A0, "!=", word(b"PATH"), "next_variable")
-    program.load(A0, A2, 4, 1)
-    program.jump_if(A0, "!=", ord("="), "next_variable")
-    program.add(S3, A2, 5)
-
-    program.label("folder")
-    program.copy(S5, SP)
-    program.copy(A1, SP)
-    program.add(A3, SP, PATH_MAX)
-    program.label("copy_folder")
-    program.load(A2, S3, 0, 1)
-    program.jump_if(A2, "==", 0, "folder_copied")
-    program.jump_if(A2, "==", ord(":"), "folder_copied")
-    program.store(A2, A1, 0, 1)
-    program.add(S3, S3, 1)
-    program.jump_if(A1, "==", A3, "copy_folder")  # too long for the kernel
-    program.add(A1, A1, 1)
-    program.jump("copy_folder")
-    program.label("folder_copied")
-    program.jump_if(A1, "==", A3, "next_folder")
-    program.copy(A0, S2)
-    program.jump_if(A1, "==", S5, "copy_name")
-    program.set(A2, ord("/"))
-    program.store(A2, A1, 0, 1)
-    program.add(A1, A1, 1)
-    program.label("copy_name")
-    program.load(A2, A0, 0, 1)
-    program.store(A2, A1, 0, 1)
-    program.add(A0, A0, 1)
-    program.add(A1, A1, 1)
-    program.jump_if(A2, "!=", 0, "copy_name")
-
-
-def hand_to_shell(program: Program) -> None:
-    """Hand a script without #! to the shell, as execvp(3) does, but not a program of another machine."""
-    program.call("openat", AT_FDCWD, S5, O_RDONLY | O_CLOEXEC)
-    # In front of the command there is always another argument, the init's own: its place is used for the first bytes,
-    # and then for the shell's name.
-    program.add(S0, S0, -8)
-    program.call("read", RESULT, S0, 4)
-    program.jump_if(RESULT, "<", 0, "no_script")  # the shell cannot read it either
-    program.load(A1, S0, 0, 4)
-    program.jump_if(A1, "==", word(b"\x7fELF"), "no_script")
-    program.set(A0, program.data("shell", b"/bin/sh\0"))
-    program.store(A0, S0)
-    program.store(S5, S0, 8)
-    program.call("execve", None, S0, S1)
-    program.label("no_script")
-    program.set(RESULT, -ENOEXEC)
 
 
 def refuse(program: Program) -> None:
     """Choose the exit code of a command that cannot be run. RESULT: the error."""
     program.label("refused")
     program.copy(S1, RESULT)
-    # SIGPIPE has the disposition of entry: a message to a broken stderr would kill, and hide the exit code. But what
-    # others send may end this process while it waits to write.
+    # SIGPIPE has the disposition that the init was started with: a message to a broken stderr would kill this process,
+    # and hide the exit code. But signals of others may end this process while it waits to write.
     program.call("rt_sigprocmask", SIG_BLOCK, program.data("write_signals", sigset(SIGPIPE, SIGTTOU, SIGXFSZ)), 0,
                  SIGSET_SIZE)
     program.set(S0, "cannot_run")
@@ -462,71 +352,3 @@ def refuse(program: Program) -> None:
     for error in (EAGAIN, ENOMEM, ENFILE, EMFILE):
         program.jump_if(S1, "==", -error, "explain")
     program.set(S3, 126)
-
-
-def explain(program: Program) -> None:
-    """Find the text of the error S1, or make one of its number: A1 of complain()."""
-    program.label("explain")
-    program.set(A0, 0)
-    program.subtract(A0, S1)
-    program.set(A1, program.data("reasons", b"".join(
-        bytes([number]) + text + b"\n\0" for number, text in REASONS.items()) + b"\0"))
-    program.label("next_reason")
-    program.load(A2, A1, 0, 1)
-    program.add(A1, A1, 1)
-    program.jump_if(A2, "==", A0, "complain")
-    program.jump_if(A2, "==", 0, "unknown")
-    program.label("skip_reason")
-    program.load(A2, A1, 0, 1)
-    program.add(A1, A1, 1)
-    program.jump_if(A2, "!=", 0, "skip_reason")
-    program.jump("next_reason")
-
-    program.label("unknown")
-    program.set(A2, ord("\n"))
-    program.store(A2, SP, DIGITS)
-    program.add(A1, SP, DIGITS)
-    program.label("digit")
-    program.set(A2, 0)
-    program.label("ten")
-    program.jump_if(A0, "<", 10, "last")
-    program.add(A0, A0, -10)
-    program.add(A2, A2, 1)
-    program.jump("ten")
-    program.label("last")
-    program.add(A0, A0, ord("0"))
-    program.add(A1, A1, -1)
-    program.store(A0, A1, 0, 1)
-    program.copy(A0, A2)
-    program.jump_if(A0, "!=", 0, "digit")
-    program.set(A2, program.data("error_number", b"': error \0"))
-    program.jump("pieces")
-
-
-def complain(program: Program) -> None:
-    """Write one line and exit with S3. The line is S0, the name S2, and A1."""
-    program.label("complain")
-    program.set(A2, program.data("end_of_name", b"': \0"))
-    program.label("pieces")
-    program.store(S0, SP, 0)
-    program.store(S2, SP, PIECE)
-    program.store(A2, SP, 2 * PIECE)
-    program.store(A1, SP, 3 * PIECE)
-    program.copy(A1, SP)
-    program.set(A2, 4)
-    program.label("next_piece")
-    program.load(A0, A1)
-    program.copy(S0, A0)
-    program.label("find_end")
-    program.load(S1, S0, 0, 1)
-    program.add(S0, S0, 1)
-    program.jump_if(S1, "!=", 0, "find_end")
-    program.subtract(S0, A0)
-    program.add(S0, S0, -1)
-    program.store(S0, A1, 8)
-    program.add(A1, A1, PIECE)
-    program.add(A2, A2, -1)
-    program.jump_if(A2, "!=", 0, "next_piece")
-    program.call("writev", STDERR, SP, 4)
-    program.label("leave_early")
-    program.jump("exit_s3")

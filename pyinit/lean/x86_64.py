@@ -1,7 +1,7 @@
 """The encoder for x86-64: Intel's manual, volume 2.
 
-A write to the lower half of a register, such as eax, clears the upper one; the shortest form is taken that there is.
-System calls: the number in rax; rcx and r11 are destroyed, and therefore not used.
+A write to the lower half of a register, such as eax, clears the upper one. The encoder uses the shortest form of an
+instruction. A system call has its number in rax, and destroys rcx and r11, which are therefore not used.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ NUMBER = 62  # EM_X86_64, <linux/elf-em.h>
 
 # arch/x86/entry/syscalls/syscall_64.tbl
 CALLS = {
-    "read": 0, "write": 1, "close": 3, "rt_sigaction": 13, "rt_sigprocmask": 14, "ioctl": 16, "writev": 20,
-    "getpid": 39, "clone": 56, "execve": 59, "wait4": 61, "kill": 62, "umask": 95, "ptrace": 101, "setpgid": 109,
-    "getpgid": 121, "rt_sigtimedwait": 128, "prctl": 157, "exit_group": 231, "openat": 257, "unlinkat": 263,
+    "read": 0, "write": 1, "close": 3, "lseek": 8, "rt_sigaction": 13, "rt_sigprocmask": 14, "ioctl": 16,
+    "writev": 20, "nanosleep": 35, "getpid": 39, "clone": 56, "execve": 59, "wait4": 61, "kill": 62, "umask": 95,
+    "ptrace": 101, "setpgid": 109, "getppid": 110, "getpgid": 121, "rt_sigtimedwait": 128, "prctl": 157,
+    "exit_group": 231, "openat": 257, "unlinkat": 263, "pipe2": 293,
 }
 
-# In the order of Register: what the processor's number of each is. rax is that of the calls' number, too.
+# The processor's number of each register, in the order of Register. RESULT is rax, which also has a call's number.
 NUMBERS = dict(zip(Register, (7, 6, 2, 10, 8, 9, 3, 5, 12, 13, 14, 15, 0, 4)))
 NAMES = {
     8: ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", *(f"r{number}" for number in range(8, 16))),
@@ -37,12 +38,13 @@ def encode(operation: Operation, address: int, symbols: Mapping[str, int]) -> Se
 
 
 def encode_set(operation: Set, _address: int, symbols: Mapping[str, int]) -> list[Piece]:
+    """Encode register = value."""
     is_symbol = isinstance(operation.value, str)
     return set_number(NUMBERS[operation.register], resolve(operation.value, symbols), is_symbol)
 
 
 def set_number(register: int, value: int, is_symbol: bool = False) -> list[Piece]:
-    """A constant into a register. A symbol has always the same form: its value is not known from the beginning."""
+    """Put a constant into a register. A symbol always has the same form: its value is not known from the beginning."""
     name, half = NAMES[8][register], NAMES[4][register]
     low = register & 7
     if value == 0 and not is_symbol:
@@ -60,6 +62,7 @@ def set_number(register: int, value: int, is_symbol: bool = False) -> list[Piece
 
 
 def encode_add(operation: Add, *_: object) -> list[Piece]:
+    """Encode target = source + constant: inc, dec, add or mov where one of them fits, else lea."""
     target, source, constant = NUMBERS[operation.target], NUMBERS[operation.source], operation.constant
     name = NAMES[8][target]
     if target == source:
@@ -74,21 +77,25 @@ def encode_add(operation: Add, *_: object) -> list[Piece]:
 
 
 def encode_subtract(operation: Subtract, *_: object) -> list[Piece]:
+    """Encode target -= source."""
     target, source = NUMBERS[operation.target], NUMBERS[operation.source]
     return [instruction(f"sub {NAMES[8][target]},{NAMES[8][source]}", b"\x29", source, target, wide=True)]
 
 
 def encode_mask(operation: Mask, *_: object) -> list[Piece]:
+    """Encode register &= constant; `and` takes the constant with a sign."""
     constant = fit(operation.constant, 32)
     return [arithmetic("and", 4, NUMBERS[operation.register], constant - (constant >> 31 << 32), wide=False)]
 
 
 def encode_shift(operation: Shift, *_: object) -> list[Piece]:
+    """Encode register >>= bits."""
     register, count = NUMBERS[operation.register], fit(operation.bits, 5)
     return [instruction(f"shr {NAMES[4][register]},{show(count)}", b"\xc1", 5, register, tail=bytes([count]))]
 
 
 def encode_load(operation: Load, *_: object) -> list[Piece]:
+    """Encode a load; one of 4 bytes clears the upper half by itself, one of a byte needs movzx."""
     register, size = NUMBERS[operation.register], operation.size
     opcode = b"\x0f\xb6" if size == 1 else b"\x8b"  # movzx
     code, text = memory(opcode, register, NUMBERS[operation.base], operation.offset, wide=size == 8)
@@ -97,6 +104,7 @@ def encode_load(operation: Load, *_: object) -> list[Piece]:
 
 
 def encode_store(operation: Store, *_: object) -> list[Piece]:
+    """Encode a store."""
     register, size = NUMBERS[operation.register], operation.size
     code, text = memory(b"\x88" if size == 1 else b"\x89", register, NUMBERS[operation.base], operation.offset,
                         wide=size == 8, byte=size == 1)
@@ -104,6 +112,7 @@ def encode_store(operation: Store, *_: object) -> list[Piece]:
 
 
 def encode_branch(operation: Branch, address: int, symbols: Mapping[str, int]) -> list[Piece]:
+    """Encode a comparison and a conditional jump: test for the constant 0, else cmp."""
     left, wide = NUMBERS[operation.left], operation.wide
     code, suffix = CONDITIONS[operation.condition]
     names = NAMES[8 if wide else 4]
@@ -120,15 +129,18 @@ def encode_branch(operation: Branch, address: int, symbols: Mapping[str, int]) -
 
 
 def encode_jump(operation: Jump, address: int, symbols: Mapping[str, int]) -> list[Piece]:
+    """Encode a jump."""
     return [leap("jmp", b"\xeb", b"\xe9", symbols[operation.label], address)]
 
 
 def encode_call(operation: Call, *_: object) -> list[Piece]:
+    """Encode a system call: its number goes into rax, syscall(2)."""
     return [*set_number(RAX, CALLS[operation.name]), (b"\x0f\x05", "syscall")]
 
 
 def encode_trap(_operation: Trap, *_: object) -> list[Piece]:
-    return [(b"\x0f\x0b", "ud2")]  # SIGILL
+    """Encode ud2, which raises SIGILL."""
+    return [(b"\x0f\x0b", "ud2")]
 
 
 ENCODERS: dict[type, Callable[..., Sequence[Piece]]] = {
@@ -140,13 +152,13 @@ POINTERS = {8: "QWORD PTR", 4: "DWORD PTR", 1: "BYTE PTR"}
 
 def instruction(mnemonic: str, opcode: bytes, field: int, register: int, wide: bool = False,
                 tail: bytes = b"") -> Piece:
-    """An instruction whose ModR/M byte names two registers, or a register and an extension of the opcode."""
+    """Return an instruction whose ModR/M byte names two registers, or a register and an extension of the opcode."""
     code = prefix(wide, field, register) + opcode + bytes([0xC0 | (field & 7) << 3 | register & 7])
     return code + tail, mnemonic
 
 
 def arithmetic(verb: str, extension: int, register: int, constant: int, wide: bool = True) -> Piece:
-    """add, and or cmp with a constant, in one byte if it fits; rax has a form of its own for longer ones."""
+    """Return add, and or cmp with a constant, of one byte if it fits. rax has a form of its own for longer ones."""
     name = NAMES[8 if wide else 4][register]
     text = f"{verb} {name},{show(constant, 64 if wide else 32)}"
     if fits(constant, 8):
@@ -158,9 +170,9 @@ def arithmetic(verb: str, extension: int, register: int, constant: int, wide: bo
 
 def memory(opcode: bytes, register: int, base: int, offset: int, wide: bool = False,
            byte: bool = False) -> tuple[bytes, str]:
-    """An instruction with a register and a place in memory: its bytes, and that place as text."""
+    """Return the bytes of an instruction with a register and a place in memory, and that place as text."""
     short = fits(offset, 8)
-    # A base of 4 or 12 means that one more byte follows, SIB, and of 5 or 13 without an offset another address.
+    # A base of 4 or 12 means that one more byte follows, SIB; one of 5 or 13 without an offset means another address.
     sib = b"\x24" if base & 7 == 4 else b""
     if offset == 0 and base & 7 != 5:
         mode, tail = 0x00, b""
@@ -172,7 +184,7 @@ def memory(opcode: bytes, register: int, base: int, offset: int, wide: bool = Fa
 
 
 def leap(verb: str, short: bytes, long: bytes, target: int, address: int) -> Piece:
-    """A jump, relative to its end: of one byte if the target is near."""
+    """Return a jump. Its distance counts from its end, and has one byte if the target is near."""
     distance = target - (address + len(short) + 1)
     if fits(distance, 8):
         return short + number(distance, 1), f"{verb} {target:#x}"
@@ -180,16 +192,16 @@ def leap(verb: str, short: bytes, long: bytes, target: int, address: int) -> Pie
 
 
 def prefix(wide: int, field: int, register: int) -> bytes:
-    """REX: 64 bits, or one of the registers from r8 on."""
+    """Return the REX prefix, which says 64 bits or one of the registers from r8 on; empty if it says neither."""
     bits = wide << 3 | (field >> 3) << 2 | register >> 3
     return bytes([0x40 | bits]) if bits else b""
 
 
 def number(value: int, size: int) -> bytes:
-    """A signed number of so many bytes. Raises ValueError where it does not fit."""
+    """Return a signed number of so many bytes. Raises ValueError if it does not fit."""
     return fit(value, 8 * size, signed=True).to_bytes(size, "little")
 
 
 def show(value: int, bits: int = 64) -> str:
-    """A number as objdump shows it: without a sign."""
+    """Return a number as objdump shows it: without a sign."""
     return f"{value % (1 << bits):#x}"

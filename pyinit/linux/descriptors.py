@@ -1,4 +1,4 @@
-"""Closing what was inherited; loaded when asked for."""
+"""Close inherited descriptors; loaded when asked for."""
 
 from __future__ import annotations
 
@@ -12,4 +12,4 @@ def close_all(needed: set[int]) -> None:
             try:
                 posix.close(int(name))
             except OSError:
-                pass  # the one that the folder itself was read by
+                pass  # the one with which listdir() read the folder

@@ -1,4 +1,4 @@
-"""Reading a file whole, without the layers of open()."""
+"""Read a file whole, without the layers of open()."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import posix
 
 
 def read_file(path: str) -> bytes:
-    """The whole of a file, unbuffered. Raises OSError."""
+    """Return the whole of a file, read unbuffered. Raises OSError."""
     descriptor = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         content = b""

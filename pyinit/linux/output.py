@@ -1,8 +1,8 @@
-"""Writes a line that may have no reader: never raises, never blocks; loaded with the first message.
+"""Write a line that may have no reader, and never raise or block; loaded with the first message.
 
 poll(2) is not enough: POLLOUT does not guarantee that the whole line fits, and others write to the same pipe. The
-descriptor cannot be made non-blocking, because the main child has the same one. So the line is written through a
-description of its own.
+descriptor cannot be made non-blocking, because the main child has the same one. So pyinit writes the line through its
+own open file description.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import _signal
 import posix
 
 EFBIG = 27  # errno(3)
-RWF_NOWAIT = 8  # pwritev2(2): of <linux/fs.h>, as CPython has it for reading only
-PTMX = 5 << 8 | 2  # to open /dev/ptmx makes another terminal, pts(4)
+RWF_NOWAIT = 8  # pwritev2(2), <linux/fs.h>; CPython has it for reading only
+PTMX = 5 << 8 | 2  # opening /dev/ptmx makes another terminal, pts(4)
 S_IFMT, S_IFIFO, S_IFCHR, S_IFREG = 0o170000, 0o010000, 0o020000, 0o100000  # inode(7)
 
 
 def write_line(text: str, descriptor: int = 2) -> None:
-    """Write one line, or drop it where it cannot be written at once: a full pipe must not stop the reaping."""
+    """Write one line, or drop it if it cannot be written at once: a full pipe must not stop the reaping."""
     try:
         content = text.encode("utf-8", "surrogateescape") + b"\n"
         status = posix.fstat(descriptor)
@@ -31,7 +31,7 @@ def write_line(text: str, descriptor: int = 2) -> None:
 
 
 def write_reopened(descriptor: int, content: bytes) -> bool:
-    """Write to a pipe or a device through a non-blocking description; False if it cannot be opened once more."""
+    """Write to a pipe or a device through a non-blocking description. Return False if it cannot be opened again."""
     try:
         flags = posix.O_WRONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC
         own = posix.open(f"/proc/self/fd/{descriptor}", flags)
@@ -47,14 +47,14 @@ def write_reopened(descriptor: int, content: bytes) -> bool:
 
 
 def write_shared(descriptor: int, content: bytes) -> None:
-    """Write where there is only the shared description: a pipe or a socket without waiting, Linux 6.4; else if it seems
-    to have room.
+    """Write through the shared description: without waiting to a pipe or a socket, Linux 6.4; else if poll(2) reports
+    that it can be written to. A CPython that was built without pwritev2(2) raises NotImplementedError for the flag.
     """
     try:
         posix.pwritev(descriptor, [content], -1, RWF_NOWAIT)
     except BlockingIOError:
         pass
-    except (OSError, AttributeError) as error:
+    except (OSError, AttributeError, NotImplementedError) as error:
         if isinstance(error, BrokenPipeError):
             raise
         import select
@@ -66,10 +66,10 @@ def write_shared(descriptor: int, content: bytes) -> None:
 
 
 def consume_own_signal(error: BaseException) -> None:
-    """Take back the SIGPIPE or SIGXFSZ that a failed write of ours has raised, write(2).
+    """Take the SIGPIPE or SIGXFSZ that a failed write of pyinit has raised, write(2).
 
     It is blocked, so it stays pending, and the loop would forward it to the main child as if another process had sent
-    it. It is directed at this thread and so is taken before one that was sent to the process, signal(7).
+    it. It is directed at this thread, so it is taken before one that was sent to the process, signal(7).
     """
     raised = isinstance(error, BrokenPipeError) and _signal.SIGPIPE
     if isinstance(error, OSError) and error.errno == EFBIG:

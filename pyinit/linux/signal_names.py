@@ -9,9 +9,9 @@ ALIASES = ("SIGCLD", "SIGIOT", "SIGPOLL")
 
 
 def parse_signal(text: str) -> int:
-    """The number of a signal given as name (SIG or not, any case), number, RTMIN+n or RTMAX-n.
+    """Return the number of a signal given as name (with SIG or without, in any case), number, RTMIN+n or RTMAX-n.
 
-    Raises ValueError when there is no such signal.
+    Raises ValueError if there is no such signal.
     """
     if not text.isascii():  # upper() makes an S of U+017F
         raise ValueError(text)
@@ -35,7 +35,7 @@ def parse_signal(text: str) -> int:
 
 
 def signal_name(number: int) -> str:
-    """SIGTERM for 15, SIGRTMIN+n for the real-time signals, the number itself where it has no name."""
+    """Return SIGTERM for 15, SIGRTMIN+n for the real-time signals, and the number itself if it has no name."""
     if _signal.SIGRTMIN < number < _signal.SIGRTMAX:
         return f"SIGRTMIN+{number - _signal.SIGRTMIN}"
     for name, value in vars(_signal).items():

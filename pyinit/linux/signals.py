@@ -1,16 +1,22 @@
 """Which signals are waited for, and the signal state that pyinit was started with.
 
-The built-in `_signal` serves, not `signal`: that one builds enums at import, 3 ms and 0.9 MB.
+This uses the built-in `_signal`, not `signal`, which builds enums at import: 3 ms and 0.9 MB.
 """
 
 from __future__ import annotations
 
 import _signal
 
-# What pyinit blocks and waits for: everything that can be blocked. valid_signals() leaves out the C library's own (32
-# and 33 in glibc), which cannot be blocked from here. SIGSEGV, SIGABRT and the other fault signals, if they were sent,
-# are forwarded as any other; a fault of pyinit itself kills it all the same, as the kernel then unblocks and resets
-# the signal, signal(7). A tuple: it is walked again for each wait.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Optional
+
+    from .note import Note
+
+# The signals that pyinit blocks and waits for: all that can be blocked. valid_signals() leaves out those of the C
+# library (32 and 33 in glibc), which cannot be blocked from here. If a process sends SIGSEGV, SIGABRT or another fault
+# signal, pyinit forwards it as any other. A fault of pyinit itself kills it all the same, because the kernel then
+# unblocks and resets the signal, signal(7). This is a tuple, because each wait walks through it again.
 WAITED = tuple(sorted(_signal.valid_signals() - {_signal.SIGKILL, _signal.SIGSTOP}))
 
 SIG_DFL, SIG_IGN = 0, 1  # what _signal.getsignal() returns for them: plain numbers, without signal.Handlers
@@ -22,33 +28,35 @@ def block_signals() -> set[int]:
 
 
 class EntryState:
-    """The mask and the dispositions that pyinit was started with, and the main child is to start with."""
+    """The signal state that pyinit was started with, and that the main child starts with."""
 
-    __slots__ = ("unblock", "sigchld_ignored")
+    __slots__ = ("unblock", "ignored", "note")
 
-    def __init__(self, entry_mask: set[int]) -> None:
+    def __init__(self, entry_mask: set[int], note: Optional[Note] = None) -> None:
         """Save the state and undo what CPython has made of it; the signals must be blocked already.
 
-        entry_mask is what was blocked before that.
+        entry_mask has the signals that were blocked before that. Without a note, the old state of SIGPIPE and SIGXFSZ
+        is unknown: CPython has set both to ignored, which the main child would inherit through execve(2).
         """
-        # Unblock what was not blocked, and do not set the old mask: no set of CPython can hold 32 and 33, which are
-        # left as they are.
+        # restore() unblocks what was not blocked, and does not set the old mask: no set of CPython can hold 32 and 33,
+        # which stay as they are.
         self.unblock = tuple(set(WAITED) - entry_mask)
-        self.sigchld_ignored = _signal.getsignal(_signal.SIGCHLD) == SIG_IGN
-        if self.sigchld_ignored:
+        self.note = note
+        self.ignored = note.ignored if note else tuple(number for number in (_signal.SIGINT, _signal.SIGCHLD)
+                                                       if _signal.getsignal(number) == SIG_IGN)
+        if _signal.SIGCHLD in self.ignored:
             # waitpid(2): a process that ignores SIGCHLD never sees a child of its own, and would wait for ever.
             _signal.signal(_signal.SIGCHLD, SIG_DFL)
-        # CPython has set SIGPIPE and SIGXFSZ to ignored, which execve(2) hands down, and hides what they were.
         _signal.signal(_signal.SIGPIPE, SIG_DFL)
         _signal.signal(_signal.SIGXFSZ, SIG_DFL)
-        # It catches SIGINT unless that was ignored: a pending one would raise KeyboardInterrupt in the main child.
-        if _signal.getsignal(_signal.SIGINT) != SIG_IGN:
+        # CPython catches SIGINT unless that was ignored: a pending one would raise KeyboardInterrupt in the main child.
+        if _signal.SIGINT not in self.ignored:
             _signal.signal(_signal.SIGINT, SIG_DFL)
 
     def restore(self) -> None:
-        """In the main child, just before execve(2): give it the state back."""
-        if self.sigchld_ignored:
-            _signal.signal(_signal.SIGCHLD, SIG_IGN)
+        """In the main child, just before execve(2): restore the state."""
+        for number in self.ignored:
+            _signal.signal(number, SIG_IGN)
         _signal.pthread_sigmask(_signal.SIG_UNBLOCK, self.unblock)
 
     def reset(self) -> None:

@@ -1,4 +1,4 @@
-"""What pyinit asks the kernel to make of it: subreaper, parent-death signal; loaded when asked for."""
+"""Ask the kernel to make pyinit a subreaper and to send it a parent-death signal; loaded when asked for."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..options import Options
 
 
 def set_process_attributes(options: Options, log: Log) -> None:
-    """Set the parent-death signal and become a subreaper, if asked for; warn when orphans will not be adopted."""
+    """Set the parent-death signal and become a subreaper, if asked for; warn once if orphans will not be adopted."""
     if options.parent_death_signal:
         set_parent_death_signal(options.parent_death_signal, log)
     if posix.getpid() == 1 or not (options.subreaper or options.warn_not_adopting and log.verbosity):
@@ -17,19 +17,15 @@ def set_process_attributes(options: Options, log: Log) -> None:
     try:
         from ..linux import prctl
 
-        if options.subreaper and prctl.set_subreaper():
+        if options.subreaper and prctl.set_subreaper() or prctl.is_subreaper():
             return
-        adopting = prctl.is_subreaper()
     except (ImportError, OSError):  # no _ctypes, as with Debian's python3-minimal; no descriptor to look for it, EMFILE
-        adopting = False
-    if options.subreaper:
-        log.tell(WARNING, "no_subreaper")
-    if not adopting and options.warn_not_adopting:
-        log.tell(WARNING, "not_adopting")
+        pass
+    log.tell(WARNING, "no_subreaper" if options.subreaper else "not_adopting")
 
 
 def set_parent_death_signal(number: int, log: Log) -> None:
-    """Have the kernel send the signal when pyinit's parent exits."""
+    """Ask the kernel to send pyinit a signal when its parent exits."""
     parent = posix.getppid()
     try:
         from ..linux.prctl import set_parent_death_signal as set_signal
@@ -40,4 +36,4 @@ def set_parent_death_signal(number: int, log: Log) -> None:
     if not done:
         log.tell(WARNING, "no_parent_death_signal")
     elif posix.getppid() != parent:
-        posix.kill(posix.getpid(), number)  # the parent died before it was watched
+        posix.kill(posix.getpid(), number)  # the parent died before the call

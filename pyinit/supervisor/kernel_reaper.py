@@ -1,10 +1,10 @@
-"""Reaping by the kernel: a process that ignores SIGCHLD has its children released the instant they exit, wait(2) NOTES.
+"""Reaping by the kernel: if a process ignores SIGCHLD, the kernel releases its children when they exit, wait(2) NOTES.
 
-No zombie, no wakeup of pyinit, no walk through its children; and it goes on when a CPU quota has stopped pyinit. The
-main child's status, which the kernel would throw away too, is read from its pidfd, Linux 6.15.
+There is no zombie, no wakeup of pyinit and no walk through its children, and reaping goes on while a CPU quota has
+stopped pyinit. The kernel discards the main child's status, too, so pyinit reads it from a pidfd, Linux 6.15.
 
 Rejected: handlers and set_wakeup_fd() for the signals. A handler runs Python for each signal, and the pipe behind it
-can be full. A signalfd keeps them blocked and queued, the real-time ones with their number.
+can be full. With a signalfd, signals stay blocked and queued, and real-time signals keep their number.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # <linux/pidfd.h>: struct pidfd_info of 64 bytes, the first version, and its request, _IOWR(0xFF, 11, size).
 INFO_SIZE = 64
 PIDFD_GET_INFO = 3 << 30 | INFO_SIZE << 16 | 0xFF << 8 | 11
-PIDFD_INFO_EXIT = 1 << 3  # in the mask, the first eight bytes: the request, and the answer
+PIDFD_INFO_EXIT = 1 << 3  # a bit of the mask, the first eight bytes, in the request and in the answer
 PIDFD_SIGNAL_PROCESS_GROUP = 1 << 2
 EXIT_CODE = slice(60, 64)
 
@@ -37,12 +37,12 @@ SIGSET_SIZE = 128  # sigset_t of the C library
 
 
 class KernelReaper(WaitReaper):
-    """The kernel reaps; the main child's end is read from its pidfd."""
+    """Leaves reaping to the kernel, and reads the main child's status from its pidfd."""
 
     __slots__ = ("log", "pidfd", "signals", "poll")
 
     def __init__(self, log: Log) -> None:
-        """Raises OSError where this kernel or a sandbox does not support it."""
+        """Raise OSError if this kernel or a sandbox does not support it."""
         super().__init__(None)
         self.log = log
         self.pidfd = -1
@@ -54,8 +54,8 @@ class KernelReaper(WaitReaper):
     def watch(self, main_child: int) -> int:
         """Learn which child is the main child, and leave the rest to the kernel; return a signal to begin with.
 
-        SIGCHLD may only be ignored once the pidfd is open: if the main child has ended, its status would be lost.
-        Without a pidfd (EMFILE) all is as with the waitpid loop.
+        SIGCHLD may only be ignored once the pidfd is open: the main child may have ended, and its status would be lost.
+        Without a pidfd (EMFILE) this is the waitpid loop.
         """
         self.main_child = main_child
         try:
@@ -64,7 +64,7 @@ class KernelReaper(WaitReaper):
             self.close()  # the message may need a descriptor
             self.log.tell(WARNING, "no_kernel_reaping", error.strerror)
             return 0
-        self.poll.register(self.pidfd, 0)  # POLLHUP: it is released, and only then its status can be read
+        self.poll.register(self.pidfd, 0)  # POLLHUP: the main child is released, and only then its status can be read
         signal(SIGCHLD, SIG_IGN)
         return SIGCHLD
 
@@ -76,30 +76,30 @@ class KernelReaper(WaitReaper):
             pidfd_send_signal(self.pidfd, number, None, PIDFD_SIGNAL_PROCESS_GROUP if to_group else 0)
 
     def descriptors(self) -> set[int]:
-        """The descriptors that it needs."""
+        """Return the descriptors that it needs."""
         return {self.signals, self.pidfd}
 
     def wait(self, timeout: float = -1.0) -> int:
-        """As WaitReaper.wait(); SIGCHLD also when the main child has ended."""
+        """As WaitReaper.wait(), but return SIGCHLD also when the main child has ended."""
         if self.pidfd < 0 or self.budget <= 0 or self.children_next:
             return super().wait(timeout)
-        # poll(2) takes a C int; a caller with a longer timeout asks again.
+        # poll(2) takes a C int; a caller with a longer timeout calls again.
         ready = self.poll.poll(None if timeout < 0 else min(timeout * 1000, 0x7fffffff))
         if not ready:
             return 0
         if any(descriptor != self.signals for descriptor, _ in ready):
-            return SIGCHLD  # before a signal: that is for the processes that are left
+            return SIGCHLD  # before any signal, which is for the processes that are left
         return int.from_bytes(posix.read(self.signals, SIGINFO_SIZE)[:4], sys.byteorder)
 
     def drain(self) -> Optional[int]:
         """Reap what ended before SIGCHLD was ignored; return the main child's wait status if it has ended.
 
-        From its end on all is as with the waitpid loop: the processes that are left may have to be waited for.
+        Once it has ended, this is the waitpid loop: pyinit may have to wait for the processes that are left.
         """
         if self.pidfd < 0:
             return super().drain()
         main_child = self.main_child
-        status = super().drain()  # LOST when the kernel has released it, as well
+        status = super().drain()  # LOST also if the kernel has released it
         if status is None or status == LOST:
             status = self.read_status()
         if status is None:
@@ -119,7 +119,7 @@ class KernelReaper(WaitReaper):
         self.signals = self.pidfd = -1
 
     def read_status(self) -> Optional[int]:
-        """The main child's wait status; None as long as it has not ended."""
+        """Return the main child's wait status: None while it runs, LOST if the kernel does not give it."""
         if not is_released(self.pidfd):
             return None
         try:
@@ -132,10 +132,10 @@ class KernelReaper(WaitReaper):
 
 
 def check_support() -> None:
-    """Raise OSError unless a pidfd tells how its process ended, and takes signals for it and for its group.
+    """Raise OSError unless a pidfd gives the exit code of its process, and takes signals for it and for its group.
 
-    Linux before 6.15 knows the request and leaves the exit code out, which cannot be told from a process that runs. A
-    sandbox may refuse each call on its own, so each is tried; signal 0 is none, kill(2).
+    Linux before 6.15 accepts the request and leaves the exit code out, as it does for a process that runs, so the
+    version is checked. A sandbox may refuse each call on its own, so each is tried; signal 0 sends nothing, kill(2).
     """
     release = posix.uname().release.split(".")
     digits = "".join(character for character in release[1] if character.isdigit()) if len(release) > 1 else ""
@@ -149,13 +149,13 @@ def check_support() -> None:
         try:
             pidfd_send_signal(pidfd, 0, None, PIDFD_SIGNAL_PROCESS_GROUP)
         except ProcessLookupError:
-            pass  # ESRCH: pyinit leads no group; EINVAL would be of a kernel that lacks the flag
+            pass  # ESRCH: pyinit leads no group; EINVAL would mean that the kernel lacks the flag
     finally:
         posix.close(pidfd)
 
 
 def is_released(pidfd: int) -> bool:
-    """Whether the process has been released, and with that its exit code can be read: POLLHUP. Raises OSError."""
+    """Return whether the process has been released (POLLHUP), so that its exit code can be read. Raises OSError."""
     watched = select.poll()
     watched.register(pidfd, 0)
     return bool(watched.poll(0))
@@ -170,7 +170,7 @@ def read_info(pidfd: int) -> bytearray:
 
 
 def open_signalfd() -> int:
-    """A descriptor that every signal waited for is read from. Raises OSError."""
+    """Return a descriptor from which the signals of WAITED are read. Raises OSError."""
     mask = 0
     for number in WAITED:
         mask |= 1 << number - 1

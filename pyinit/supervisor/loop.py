@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posix
-from _signal import SIGCHLD, SIGCONT, SIGHUP, SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU
+from _signal import SIGCHLD, SIGCONT, SIGHUP, SIGSTOP, SIGTERM, SIGTSTP, SIGTTIN, SIGTTOU, sigpending
 
 from ..log import DEBUG, FATAL, INFORMATION, WARNING, Log
 from ..options import Options
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from .orderly_end import OrderlyEnd
     from .stats import Stats
 
-# How many zombies are reaped at most before leaving: a storm that outruns pyinit must not keep it from that.
+# How many zombies are reaped at most before leaving: a storm of orphans that outruns pyinit must not keep it running.
 LAST_BATCH = 1 << 16
 
 
 class Supervisor:
     """Runs the main child to its end.
 
-    Its stages: prepare(), start(), then wait and handle() until is_over(), then leave().
+    Its stages: prepare(), spawn(), settle_down(), then wait and handle() until is_over(), then leave().
     """
 
     __slots__ = ("options", "entry", "log", "reaper", "stats", "end", "has_terminal", "job_control", "stopped",
@@ -36,27 +36,27 @@ class Supervisor:
         self.entry = entry
         self.log = log
         self.reaper = WaitReaper()
-        self.stats: Optional[Stats] = None  # what writes the statistics
-        self.end: Optional[OrderlyEnd] = None  # what brings the orderly end; None is to leave at the main child's
+        self.stats: Optional[Stats] = None  # writes the statistics
+        self.end: Optional[OrderlyEnd] = None  # None: leave when the main child has ended
         self.has_terminal = False  # whether the main child got the terminal from pyinit, which takes it back
         self.job_control = False  # whether pyinit stops with the main child
-        self.stopped = False  # whether the main child is stopped, as far as pyinit was told
-        self.own_signals: set[int] = set()  # what pyinit itself has caused: taken once and not forwarded
+        self.stopped = False  # whether the main child is stopped, as far as pyinit knows
+        self.own_signals: set[int] = set()  # signals that pyinit itself has caused: taken once and not forwarded
         self.main_child = 0
         self.status: Optional[int] = None  # the main child's wait status; None while it runs
-        self.sent: dict[int, int] = {}  # how often each signal was sent on
-        self.given: set[int] = set()  # which of them the main child has got
+        self.sent: dict[int, int] = {}  # how often each signal was forwarded
+        self.given: set[int] = set()  # which of them the main child was sent
         self.trouble = ""  # the last unexpected error
 
     def run(self) -> int:
-        """Run the main child to its end; return the exit code that pyinit is to have."""
+        """Run the main child to its end; return pyinit's exit code."""
         self.prepare()
         try:
             self.main_child = spawn(self.options, self.entry, self.log, self.has_terminal)
         except OSError as error:
             self.log.tell(FATAL, "not_forked", self.options.command[0], error.strerror)
             return 1
-        # From here on pyinit must not die before its main child does: as PID 1 it would take the whole container along.
+        # From here on pyinit must not die before its main child does: the whole container would die with its PID 1.
         number = guard(self.log, self.reaper.watch, self.main_child)
         guard(self.log, self.settle_down)
         while True:
@@ -67,32 +67,39 @@ class Supervisor:
                 number = self.reaper.wait(self.end.timeout() if self.end else -1.0)
             except BaseException as error:
                 number = SIGCHLD
-                self.recover(error)
+                try:
+                    self.recover(error)
+                except BaseException:
+                    pass  # a MemoryError, which may pass: pyinit goes on without the message
         return self.leave()
 
     # Before the main child
 
     def prepare(self) -> None:
-        """Become what the options ask for, and load what may be needed later: an upgrade may remove the files."""
+        """Set up what the options ask for, and load what may be needed later: an upgrade may remove the files."""
         options, log = self.options, self.log
-        # PID 1 of its namespace reaps its orphans in any case, pid_namespaces(7).
+        # PID 1 of a PID namespace adopts its orphans in any case, pid_namespaces(7).
         wants_orphans = options.subreaper or options.warn_not_adopting and log.verbosity
         if options.parent_death_signal or wants_orphans and posix.getpid() != 1:
             from .adoption import set_process_attributes
 
             set_process_attributes(options, log)
-        restore_environment(log)
+        restore_environment(self.entry.note, log)
         interactive = options.isolation == "group" and posix.isatty(0)
         if interactive:
             from ..child.terminal import holds_terminal
 
             self.has_terminal = holds_terminal()
-            self.job_control = posix.getpid() != 1  # whom nothing can stop
+        # PID 1 takes no part in job control: nothing can stop it.
+        self.job_control = posix.getpid() != 1 and (interactive or options.isolation == "group"
+                                                    and has_controlling_terminal())
         if options.asks_for_more() or log.verbosity >= DEBUG:
             from .selection import plan
 
             self.reaper, self.stats, self.end = plan(options, log, self.job_control)
         if self.job_control:
+            from ..child import terminal  # noqa: F401
+
             self.reaper.report_stops()
         if options.signal_to == "all":
             from ..child import descendants  # noqa: F401
@@ -102,7 +109,7 @@ class Supervisor:
             from ..child.session import detach_terminal
 
             self.own_signals = detach_terminal()
-        # Children inherited through execve(2) may have ended before SIGCHLD was blocked; each later end raises one.
+        # Children inherited through execve(2) may have ended before SIGCHLD was blocked. Each later end raises SIGCHLD.
         self.reaper.drain()
 
     # Once the main child runs
@@ -128,52 +135,66 @@ class Supervisor:
             self.stats.write(self.main_child, self.status, self.sent)
             return 0
         elif number:
-            if number == SIGCONT and self.status is None and self.options.isolation == "group" and posix.isatty(0):
-                if self.resume():
+            if number == SIGCONT and self.status is None and self.options.isolation == "group":
+                if (self.job_control or posix.isatty(0)) and self.resume():
                     return number
             if not self.forward(number):
-                return 0  # it was dropped: no termination signal
+                return 0  # it was dropped, which makes it no termination signal, or it will be taken again
         return number
 
     def reap(self) -> None:
-        """Reap, and see how the main child is."""
+        """Reap, and learn whether the main child has ended or stopped."""
         status = self.reaper.drain()
         if status is not None:
             self.status = status
+            if self.end and self.has_terminal:  # its keys must reach pyinit while it waits for the others
+                from ..child.terminal import take_back
+
+                guard(self.log, take_back, self.main_child)
         number, self.reaper.stopped_by = self.reaper.stopped_by, 0
         if number and self.job_control and self.status is None:
             from ..child.terminal import follow_stop
 
             self.stopped = True
-            if follow_stop(number, self.main_child):
+            if follow_stop(number):
                 self.resume()
 
     def resume(self) -> bool:
-        """Give the main child the terminal if a shell's `fg` has given it to pyinit; return whether it was continued.
+        """Give the main child the terminal if a shell's `fg` has given it to pyinit, and continue it if it is stopped;
+        return whether it was stopped.
 
-        That is its whole process group, as the terminal has stopped all of it.
+        Its whole process group is continued, because the terminal has stopped all of it.
         """
         from ..child.terminal import hand_over
 
         self.has_terminal |= bool(guard(self.log, hand_over, self.main_child))
         if not self.stopped:
             return False
-        self.stopped = False
-        self.reaper.send(SIGCONT, to_group=True)
+        self.continue_main_child()
         return True
 
+    def continue_main_child(self) -> None:
+        """Continue the process group that pyinit made, and the main child also if it has moved to another group."""
+        self.stopped = False
+        if posix.getpgid(self.main_child) != self.main_child:
+            self.reaper.send(SIGCONT)
+        try:
+            self.reaper.send(SIGCONT, to_group=True)
+        except ProcessLookupError:
+            pass  # ESRCH: the group that pyinit made for it is empty
+
     def is_over(self, number: int) -> bool:
-        """Whether it is time to leave; sends what the stage of the end asks for."""
+        """Send what the stage of the end asks for; return whether it is time to leave."""
         if self.end:
             return self.end.advance(number, self.status, self.reaper)
         return self.status is not None
 
     def recover(self, error: BaseException) -> None:
-        """Say what went wrong, once; and rest, as it may last: pyinit must not eat the processor."""
+        """Rest, as the error may last, and pyinit must not use a whole CPU; log it once. Raises what either raises."""
+        rest()
         if repr(error) != self.trouble:
             self.trouble = repr(error)
             self.log.tell(WARNING, "unexpected", error)
-        guard(self.log, rest)
 
     def leave(self) -> int:
         """Reap the rest, take the terminal back, write the statistics; return the exit code."""
@@ -205,35 +226,41 @@ class Supervisor:
             try:
                 posix.kill(-self.main_child, number)
             except OSError:
-                pass  # ESRCH: nothing is left of it
+                pass  # ESRCH: the group is empty
 
     # Signals
 
     def forward(self, number: int) -> int:
-        """Send a signal, or what it is rewritten to, to those who get it, and count it; return it, 0 for none."""
+        """Send a signal, or the one that it is rewritten to, and count it; return that signal, even if not sent.
+
+        Return 0 if it was dropped, or if it is pending again, for the processes that the main child has left behind.
+        """
         new = self.options.rewrite.get(number, number)
-        done = 0
         if new:
             try:
                 self.send(new)
-                done = new
                 self.sent[new] = self.sent.get(new, 0) + 1
-            except ProcessLookupError:
-                pass  # ESRCH: it has ended just now; its SIGCHLD is next
+            except ProcessLookupError:  # ESRCH: the kernel has released the main child, --reap kernel
+                self.reap()
+                if self.end and self.status is not None:
+                    posix.kill(posix.getpid(), number)
+                    return 0
             except OSError as error:  # EPERM: it runs as another user now, kill(2)
                 self.log.tell(WARNING, "not_forwarded", new, error.strerror)
         self.log.tell(DEBUG, "forwarded", number, new)
-        if self.options.suspend and number in (SIGTSTP, SIGTTIN, SIGTTOU):
-            posix.kill(posix.getpid(), SIGSTOP)
-        return done
+        # SIGSTOP discards a pending SIGCONT, signal(7), also of PID 1, which it does not stop.
+        if self.options.suspend and number in (SIGTSTP, SIGTTIN, SIGTTOU) and posix.getpid() != 1:
+            if SIGCONT not in sigpending():
+                posix.kill(posix.getpid(), SIGSTOP)
+        return new
 
     def send(self, number: int) -> None:
-        """Send a signal to the main child, its process group or all. Raises OSError."""
+        """Send a signal to the main child, its process group or all descendants. Raises OSError."""
         if self.status is not None or self.options.signal_to == "all":
             from ..child.descendants import send_to_all
 
             if not send_to_all(number) and self.status is None:
-                self.reaper.send(number)  # no /proc, or that of another PID namespace
+                self.reaper.send(number)  # no /proc, that of another PID namespace, or no descriptor to read it
         elif self.options.signal_to == "group":
             try:
                 self.reaper.send(number, to_group=True)
@@ -244,8 +271,16 @@ class Supervisor:
         if self.status is None:
             self.given.add(number)
             if self.stopped and number in (SIGHUP, SIGTERM):
-                self.stopped = False
-                self.reaper.send(SIGCONT, to_group=True)  # a stopped process takes no other signal, signal(7)
+                self.continue_main_child()  # a stopped process takes no other signal, signal(7)
+
+
+def has_controlling_terminal() -> bool:
+    """Return whether pyinit's session has a terminal: its keys stop pyinit's group even if stdin is something else."""
+    try:
+        posix.close(posix.open("/dev/tty", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC))
+    except OSError:  # ENXIO: it has none
+        return False
+    return True
 
 
 def guard(log: Log, act: Callable[..., object], *arguments: object) -> int:
@@ -254,5 +289,8 @@ def guard(log: Log, act: Callable[..., object], *arguments: object) -> int:
         result = act(*arguments)
         return result if isinstance(result, int) else 0
     except BaseException as error:
-        log.tell(WARNING, "unexpected", error)
+        try:
+            log.tell(WARNING, "unexpected", error)
+        except BaseException:
+            pass  # a MemoryError: pyinit goes on without the message
         return 0

@@ -1,4 +1,4 @@
-"""Reaping: wait for every zombie, and read what a status says."""
+"""Reaping: wait for every zombie, and interpret wait statuses."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ if TYPE_CHECKING:
 
     Report = Optional[Callable[[int, int, bool], None]]
 
-# With __WALL, <linux/wait.h>: else a child of clone(2) is passed over whose exit signal is not SIGCHLD. Such a child
-# comes through execve(2) alone: the kernel gives an orphan SIGCHLD, and sends it where the parent has executed since.
+# With __WALL, <linux/wait.h>: else waitpid(2) passes over a child of clone(2) whose exit signal is not SIGCHLD. pyinit
+# gets such a child only through execve(2): the kernel sets the exit signal of an orphan to SIGCHLD, and sends SIGCHLD
+# if the parent has executed a program since.
 ANY_NOHANG = WNOHANG | 1 << 30
 
 # A status that no process has, for a main child whose own status was lost: exit code 1.
 LOST = -1
 
 # How many zombies are reaped, and how many signals are taken, before the other kind gets its turn. One batch takes a
-# few milliseconds; one look costs as much as a tenth of a reap.
+# few milliseconds; one look for the other kind costs a tenth of a reap.
 BATCH = 256
 OTHERS = frozenset(WAITED) - {SIGCHLD}
 
@@ -37,13 +38,13 @@ class WaitReaper:
 
     def __init__(self, report: Report = None) -> None:
         """`report(pid, status, is_main)` is called for each child reaped."""
-        self.main_child: Optional[int] = None  # until it is started, and when it has been reaped
-        self.stopped_by = 0  # the signal that has stopped the main child; the supervisor sets it back
+        self.main_child: Optional[int] = None  # None until it is started, and once it has been reaped
+        self.stopped_by = 0  # the signal that has stopped the main child; the supervisor resets it to 0
         self.report = report
         self.flags = ANY_NOHANG
         self.childless = False  # whether the last drain found that there is no child left
         self.unfinished = False  # whether the last drain ended before the last zombie
-        self.budget = BATCH  # reaps and signals until the next turn of the others
+        self.budget = BATCH  # reaps and signals until the other kind gets its turn
         self.children_next = False  # whether the next turn is the zombies'
 
     def watch(self, main_child: int) -> int:
@@ -52,34 +53,36 @@ class WaitReaper:
         return 0
 
     def report_stops(self) -> None:
-        """Also learn that the main child has been stopped: `stopped_by`."""
+        """Let drain() also report, in `stopped_by`, that the main child has been stopped."""
         self.flags |= WUNTRACED
 
     def send(self, number: int, to_group: bool = False) -> None:
-        """Send a signal to the main child, whose PID is its own until it is reaped, or to its group.
+        """Send a signal to the main child, whose PID is not reused until it is reaped, or to its group.
 
-        Raises OSError; ProcessLookupError also when there is no main child.
+        Raises OSError; ProcessLookupError also if there is no main child.
         """
         if self.main_child is None:
             raise ProcessLookupError
         kill(-self.main_child if to_group else self.main_child, number)
 
     def descriptors(self) -> set[int]:
-        """The descriptors that it needs."""
+        """Return the descriptors that it needs."""
         return set()
 
     def wait(self, timeout: float = -1.0) -> int:
-        """Wait for a signal and take it; SIGCHLD also when a drain is due; 0 after `timeout` seconds, if that is not
-        negative. Raises OSError where a sandbox refuses to wait.
+        """Wait for a signal, take it and return it. Return SIGCHLD also when a drain is due, and 0 after `timeout`
+        seconds unless that is negative. Raises OSError if a sandbox refuses the wait.
 
-        Without a timeout, an idle pyinit is never woken. sigwait(3), not sigwaitinfo(2): its answer is a small integer,
-        which needs no memory, so that no signal is taken and then lost to a MemoryError.
+        Without a timeout, an idle pyinit is never woken. It waits by sigwait(3), not sigwaitinfo(2): the result is a
+        small integer, which needs no memory, so no signal is taken and then lost to a MemoryError.
         """
         if self.budget <= 0:
             self.budget = BATCH
             self.children_next = True
             if not OTHERS.isdisjoint(sigpending()):
-                return sigwait(OTHERS)
+                taken = sigtimedwait(OTHERS, 0)  # not sigwait(3): a stop signal may have discarded SIGCONT, signal(7)
+                if taken:
+                    return taken.si_signo
         if self.children_next:
             self.children_next = False
             return SIGCHLD
@@ -90,10 +93,10 @@ class WaitReaper:
         return sigwait(WAITED)
 
     def drain(self) -> Optional[int]:
-        """Reap until no zombie is left, or until the signals' turn: one SIGCHLD stands for any number of zombies,
-        signal(7).
+        """Reap until no zombie is left, because one SIGCHLD stands for any number of zombies, signal(7), or until it is
+        the signals' turn.
 
-        Returns the main child's wait status if it was among them, else None.
+        Return the main child's wait status if it was among them, else None.
         """
         main_status = None
         self.unfinished = self.childless = False
@@ -124,7 +127,7 @@ class WaitReaper:
         return waitpid(-1, self.flags)
 
     def settle(self, status: Optional[int]) -> Optional[int]:
-        """The main child's status, once; LOST when no child is left and it was not seen: it never will be."""
+        """Return the main child's status, once, else None. If no child is left and it was not seen, return LOST."""
         if status is None and self.childless and self.main_child is not None:
             status = LOST
         if status is not None:
@@ -132,7 +135,7 @@ class WaitReaper:
         return status
 
     def note_stop(self, pid: int, number: int) -> None:
-        """Let a stopped child go if pyinit traces it; else, if it is the main child, note that it is stopped."""
+        """Let a stopped child go if pyinit traces it; else, if it is the main child, note the signal."""
         if not let_go(pid, number) and pid == self.main_child:
             self.stopped_by = number
 
@@ -140,19 +143,19 @@ class WaitReaper:
 def let_go(pid: int, number: int) -> bool:
     """Detach from a stopped tracee and deliver the signal that stopped it; nothing else would resume it.
 
-    A child becomes one by PTRACE_TRACEME, ptrace(2). Returns False when the child is not traced.
+    A child becomes a tracee by PTRACE_TRACEME, ptrace(2). Return False if the child is not traced.
     """
     try:
         from ..linux.prctl import stop_tracing
 
-        # SIGTRAP is of the tracing itself: the child has executed a program.
+        # SIGTRAP belongs to the tracing itself: the child has executed a program.
         return stop_tracing(pid, 0 if number == SIGTRAP else number)
     except BaseException:
         return False  # no _ctypes: a tracee stays stopped, and the others are reaped
 
 
 def exit_code(status: int) -> int:
-    """The exit code of a wait status as shells give it: the child's own, or 128 + N when signal N killed it."""
+    """Return the exit code of a wait status as shells do: the child's own, or 128 + N if signal N killed it."""
     if status == LOST:
         return 1
     if WIFSIGNALED(status):
@@ -161,7 +164,7 @@ def exit_code(status: int) -> int:
 
 
 def rest() -> None:
-    """Let a moment pass after an error that may last: a retry at once would use a whole CPU."""
+    """Sleep for 50 ms after an error that may last: an immediate retry would use a whole CPU."""
     from time import sleep
 
     sleep(0.05)

@@ -1,4 +1,4 @@
-"""What pyinit has done, as one line of JSON; loaded when asked for."""
+"""Statistics about what pyinit has done, as one line of JSON; loaded when asked for."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from .reaper import Report
 
 MOST_COMMANDS = 10
+ANY = -1  # waitpid(2): any child
 
 
 class CountingReaper(WaitReaper):
-    """The waitpid loop that looks at each zombie before it is reaped, and counts."""
+    """A waitpid loop that looks at each zombie before reaping it, and counts."""
 
     __slots__ = ("orphans", "drained", "most", "commands")
 
@@ -43,20 +44,14 @@ class CountingReaper(WaitReaper):
 
     def reap_one(self) -> tuple[int, int]:
         """As WaitReaper.reap_one(), and count."""
-        # WNOWAIT leaves the zombie, and with it its name, waitid(2).
-        look = posix.WEXITED | posix.WNOHANG | posix.WNOWAIT
         pid = 0
         while not pid:  # a child that was stopped may have been continued between the two calls
-            try:
-                found = posix.waitid(posix.P_ALL, 0, look | self.flags)
-            except ChildProcessError:
-                raise
-            except OSError:  # EINVAL: before Linux 4.7 __WALL is not for waitid(2)
-                found = posix.waitid(posix.P_ALL, 0, look)
+            found, command = self.look_at_zombie()
             if not found:
                 return 0, 0
-            command = read_command(found.si_pid)
-            pid, status = posix.waitpid(found.si_pid, self.flags)
+            pid, status = posix.waitpid(found, self.flags)
+            if found == ANY and not pid:
+                return 0, 0
         if not posix.WIFSTOPPED(status):
             self.drained += 1
             if pid != self.main_child:
@@ -64,10 +59,27 @@ class CountingReaper(WaitReaper):
                 self.commands[command] = self.commands.get(command, 0) + 1
         return pid, status
 
+    def look_at_zombie(self) -> tuple[int, str]:
+        """Return the PID and the name of the next zombie, or (0, "") without one. Raises ChildProcessError.
+
+        If a sandbox refuses waitid(2), the next zombie cannot be known: return (ANY, "?").
+        """
+        # WNOWAIT leaves the zombie, and with it its name, waitid(2).
+        look = posix.WEXITED | posix.WNOHANG | posix.WNOWAIT
+        for flags in (look | self.flags, look):  # EINVAL: waitid(2) takes no __WALL before Linux 4.7
+            try:
+                found = posix.waitid(posix.P_ALL, 0, flags)
+            except ChildProcessError:
+                raise
+            except OSError:
+                continue
+            return (found.si_pid, read_command(found.si_pid)) if found else (0, "")
+        return ANY, "?"
+
 
 def read_command(pid: int) -> str:
-    """The name of a process, which a zombie keeps, proc(5); "?" where /proc does not tell."""
-    if not has_own_proc():  # asked each time: /proc may be mounted while pyinit runs
+    """Return the name of a process, which a zombie keeps, proc(5), or "?" if /proc does not show it."""
+    if not has_own_proc():  # checked each time: /proc may be mounted while pyinit runs
         return "?"
     try:
         return read_file(f"/proc/{pid}/comm").decode("utf-8", "backslashreplace").rstrip("\n")
@@ -76,7 +88,7 @@ def read_command(pid: int) -> str:
 
 
 class Stats:
-    """Collects, and writes to where the person asked for."""
+    """Collects the statistics, and writes them to the place that the user asked for."""
 
     __slots__ = ("where", "reaper", "started")
 
@@ -87,7 +99,7 @@ class Stats:
         self.started = monotonic()
 
     def write(self, main_child: int, status: Optional[int], sent: Mapping[int, int]) -> None:
-        """Write one line; nothing is raised when it cannot be written. `sent` counts the signals forwarded."""
+        """Write one line. Raises nothing if it cannot be written. `sent` counts the forwarded signals by number."""
         counted = self.reaper if isinstance(self.reaper, CountingReaper) else None
         line = json.dumps({
             "uptime_seconds": round(monotonic() - self.started, 3),
@@ -106,14 +118,14 @@ class Stats:
 
 
 def top(commands: Mapping[str, int]) -> dict[str, int]:
-    """The commands that left most orphans, the most first."""
+    """Return the MOST_COMMANDS commands with the most orphans, in falling order."""
     return dict(sorted(commands.items(), key=lambda item: (-item[1], item[0]))[:MOST_COMMANDS])
 
 
 def append_line(path: str, line: str) -> None:
     """Append a line to a file, or say on stderr why it cannot be done."""
     try:
-        # Not to wait for the reader of a pipe: the reaping would wait as well.
+        # O_NONBLOCK: waiting for the reader of a pipe would delay the reaping.
         flags = posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NONBLOCK | posix.O_NOCTTY
         descriptor = posix.open(path, flags, 0o644)
         try:
