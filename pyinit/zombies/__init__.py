@@ -1,1 +1,1 @@
-"""The zombie report: whose zombies, who must reap them, how long until no PID is left. Reads /proc, changes nothing."""
+"""The zombie report: which parent leaks zombies, what helps, and how long until no PID is left. It only reads /proc."""

@@ -1,18 +1,18 @@
-"""How fast zombies grow, and when that has used up what there is; pure."""
+"""Compute how fast the number of zombies grows, and when it reaches a limit; pure."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from typing import NamedTuple, Optional
 
-# Times in seconds in which the growth is looked for when there is one sample: when each zombie was started is known.
-# The fastest counts, as an old zombie among many new ones says nothing. Fewer than two are no growth.
+# With one sample, growth is computed from when the zombies were started, within each of these times in seconds. The
+# fastest rate counts, because an old zombie among many new ones says nothing. Fewer than two zombies are no growth.
 WINDOWS = (60.0, 600.0, 3600.0)
 FEWEST = 2
 
 
 class Tally(NamedTuple):
-    """Some zombies: how many, the age of the oldest in seconds, and how many are as young as each of the WINDOWS."""
+    """Some zombies: their number, the age of the oldest in seconds, and how many are no older than each of WINDOWS."""
 
     number: int = 0
     oldest: float = 0.0
@@ -24,17 +24,23 @@ class Tally(NamedTuple):
 
 
 def tally_ages(ages: list[float]) -> Tally:
-    """The tally of zombies of these ages in seconds."""
+    """Return the tally of zombies of these ages in seconds."""
     ages = sorted(ages)
     return Tally(len(ages), ages[-1], tuple(bisect_right(ages, window) for window in WINDOWS)) if ages else Tally()
 
 
-def growth_per_minute(now: Tally, before: Optional[Tally], seconds: float) -> Optional[float]:
-    """Zombies a minute: between two samples that are `seconds` apart, else from the ages of one, else None.
-
-    One more than before may be about to be reaped: then the ages are asked, too.
+def is_measured(now: Tally, before: Optional[Tally]) -> bool:
+    """Return whether the difference between two samples is the growth. A single zombie more than before may be about to
+    be reaped, so growth is then estimated from the ages, as without a previous sample.
     """
-    if before is not None and not 0 < now.number - before.number < FEWEST:
+    return before is not None and not 0 < now.number - before.number < FEWEST
+
+
+def growth_per_minute(now: Tally, before: Optional[Tally], seconds: float) -> Optional[float]:
+    """Return the growth in zombies a minute: the difference between two samples that are `seconds` apart if
+    is_measured(), else an estimate from the ages in one, else None.
+    """
+    if before is not None and is_measured(now, before):
         return (now.number - before.number) * 60 / seconds if seconds > 0 else None
     if now.number < FEWEST:
         return None if now.number else 0.0
@@ -44,7 +50,7 @@ def growth_per_minute(now: Tally, before: Optional[Tally], seconds: float) -> Op
 
 
 def seconds_left(used: int, limit: int, growth: Optional[float]) -> Optional[float]:
-    """Seconds until `limit` is reached at a growth a minute; infinite if it does not grow, None if not known."""
+    """Return the seconds until `limit` is reached at a growth a minute: infinite without growth, None if unknown."""
     if used >= limit:
         return 0.0
     if growth is None:

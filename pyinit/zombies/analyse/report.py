@@ -1,4 +1,4 @@
-"""What a sample means: whose zombies they are and why they are there; pure."""
+"""Interpret a sample: which parent each zombie has, and why it has not been reaped; pure."""
 
 from __future__ import annotations
 
@@ -12,37 +12,38 @@ from ..collect.containers import Container, find_container
 from .growth import Tally, growth_per_minute, tally_ages
 from ..collect.snapshot import Actor, Process, Snapshot, Zombie
 
-# Why a zombie is there, from the one that names a fault most often to those that name none.
+# Why a zombie has not been reaped: the most frequent fault first, causes that are no fault last.
 NOT_WAITING = "not-waiting"            # its parent is alive and does not wait
-PARENT_STOPPED = "parent-stopped"      # its parent cannot: SIGSTOP, or a debugger
-INIT_NOT_REAPING = "init-not-reaping"  # its parent is a PID 1 that does not wait, most often for those it adopted
-TRACED = "traced"                      # a tracer has to wait before its parent can, ptrace(2)
-TEARDOWN = "teardown"                  # PID 1 of its namespace has ended and waits for the last process there
-THREADS_ALIVE = "threads-alive"        # the leader of a thread group whose threads go on
-REAPED_SLOWLY = "reaped-slowly"        # its parent does wait: those of the sample before have gone
+PARENT_STOPPED = "parent-stopped"      # its parent cannot wait: SIGSTOP or a debugger has stopped it
+INIT_NOT_REAPING = "init-not-reaping"  # its parent is a PID 1 that does not wait, most often for adopted children
+TRACED = "traced"                      # its tracer has to wait before its parent can, ptrace(2)
+TEARDOWN = "teardown"                  # PID 1 of its namespace is exiting and waits for the last process in it
+THREADS_ALIVE = "threads-alive"        # it is the leader of a thread group whose other threads go on
+REAPED_SLOWLY = "reaped-slowly"        # its parent does wait: the zombies of the previous sample have been reaped
 CAUSES = (NOT_WAITING, PARENT_STOPPED, INIT_NOT_REAPING, TRACED, TEARDOWN, THREADS_ALIVE, REAPED_SLOWLY)
 
-# Those that are no fault of anybody.
+# Causes that are no leak.
 HARMLESS = (THREADS_ALIVE, REAPED_SLOWLY)
 
 # The kernel's states of a stopped and of a traced process, proc(5).
 STOPPED = ("T", "t")
 UNINTERRUPTIBLE = "D"
 
-# How many PIDs of a group, or names, are told.
+# How many PIDs, names or processes a report lists for a group.
 NAMED = 10
 
-# How many of a chain of parents are told: those next to the zombies, and those next to PID 1.
+# How many processes of a chain of parents a report lists: those next to the zombies, and those next to PID 1.
 NEAR, FAR = 20, 5
 
-# (parent, cause) to zombies.
+# Maps (PID of the parent, cause) to zombies.
 Sorted = dict[tuple[int, str], list[Zombie]]
 
 
 class Group(NamedTuple):
-    """Zombies with one parent and one cause. `parent` is None when it is not to be seen, and `parent_pid` then tells
-    all there is. `responsible` are the processes that the verdict names beside the parent: the tracer, the leaders of
-    live threads, who keeps a namespace from ending.
+    """Zombies with one parent and one cause. `parent` is None if it cannot be seen; only `parent_pid` is known then.
+    `container` is the parent's, and `origin` that of most of the zombies. `growth` is in zombies a minute.
+    `responsible` are the processes that the verdict names beside the parent: tracers, leaders of live threads, and
+    processes that keep a namespace from ending.
     """
 
     cause: str
@@ -59,9 +60,10 @@ class Group(NamedTuple):
 
 
 class Report(NamedTuple):
-    """All that is told of a sample; `interval` is in seconds, None without an earlier one. `groups` are those with the
-    most zombies, and `left_out` counts the others; `causes` counts the zombies of all. `unread` names the budgets of
-    which not all could be read: how long PIDs last is not known then.
+    """What a sample says. `interval` is the time in seconds since the previous sample, or None without one. `growth` is
+    in zombies a minute. `groups` are the groups with the most zombies, and `left_out` is the number of the others.
+    `causes` counts the zombies of all groups by cause. `unread` names the budgets that could not be read completely:
+    how long PIDs last is unknown then.
     """
 
     snapshot: Snapshot
@@ -75,24 +77,27 @@ class Report(NamedTuple):
 
     @property
     def total(self) -> int:
-        """How many zombies there are."""
+        """The number of zombies."""
         return len(self.snapshot.zombies)
 
     @property
     def tightest(self) -> Optional[Budget]:
-        """The budget that is used up first, as find_tightest() has it."""
+        """The budget that is used up first, see find_tightest()."""
         return find_tightest(self.budgets)
 
 
 def make_report(now: Snapshot, before: Optional[Snapshot], limits: Iterable[Limit], most: int = 50,
                 unread_cgroups: Collection[str] = ()) -> Report:
-    """The report on a sample, with `most` groups at most; with the sample before, if there is one, growth is measured
-    and not estimated. limits, unread_cgroups: what read_limits() returns.
+    """Return the report on a sample, with `most` groups at most. If there is a previous sample, `before`, growth is
+    measured and not estimated. limits, unread_cgroups: what read_limits() returns.
     """
     dying = find_dying_inits(now)
     left = find_left(now, dying)
-    zombies = sort_zombies(now, dying, find_reapers(now, before))
-    earlier = sort_zombies(before, find_dying_inits(before), set()) if before else None
+    reapers = find_reapers(now, before)
+    zombies = sort_zombies(now, dying, reapers)
+    # The same reapers in both samples: else the earlier zombies of each would count as a leak that has ended, and hide
+    # the leak of another parent.
+    earlier = sort_zombies(before, find_dying_inits(before), reapers) if before else None
     seconds = now.clock - before.clock if before else 0.0
     largest = sorted(zombies, key=lambda key: (-len(zombies[key]), key))[:most]
     groups = tuple(make_group(now, key, zombies[key], count_before(zombies, earlier, key), seconds, left)
@@ -108,13 +113,14 @@ def make_report(now: Snapshot, before: Optional[Snapshot], limits: Iterable[Limi
 
 
 def choose_growing(zombies: Sorted) -> list[Zombie]:
-    """The zombies from which a forecast is made: those that do not go by themselves."""
+    """Return the zombies that count in a forecast: those that do not go away by themselves."""
     return [zombie for (_, cause), members in zombies.items() if cause not in HARMLESS for zombie in members]
 
 
 def count_before(now: Sorted, before: Optional[Sorted], key: tuple[int, str]) -> Optional[Tally]:
-    """How many zombies a group had in the sample before, None without one: those of its cause; where there were none,
-    those whose cause has become another one meanwhile.
+    """Return how many zombies the group `key` had in the previous sample, or None without a previous sample.
+
+    If it had none, the cause of the parent's zombies may have changed: count those of causes that it no longer has.
     """
     if before is None:
         return None
@@ -125,7 +131,7 @@ def count_before(now: Sorted, before: Optional[Sorted], key: tuple[int, str]) ->
 
 
 def sort_zombies(snapshot: Snapshot, dying: set[int], reapers: set[int]) -> Sorted:
-    """The zombies by (parent, cause)."""
+    """Return the zombies by (parent, cause). dying, reapers: what find_dying_inits() and find_reapers() return."""
     found: Sorted = {}
     for zombie in snapshot.zombies:
         parent = zombie.process.parent
@@ -137,10 +143,10 @@ def sort_zombies(snapshot: Snapshot, dying: set[int], reapers: set[int]) -> Sort
 
 
 def find_cause(zombie: Zombie, snapshot: Snapshot, dying: set[int]) -> str:
-    """Why a zombie has not been reaped; `dying` are the PIDs of inits whose namespace is torn down."""
+    """Return why a zombie has not been reaped. `dying` are the PIDs of inits whose namespace is torn down."""
     if dying and not dying.isdisjoint(process.pid for process in snapshot.chain(zombie.process.pid)):
         return TEARDOWN
-    # With its threads all zombies, too, there is only the tracer left that can wait for them.
+    # If all its threads are zombies, too, only a tracer is left that can wait for them.
     if zombie.process.threads > 1 and not (zombie.threads and all(thread.is_zombie for thread in zombie.threads)):
         return THREADS_ALIVE
     if zombie.status.tracer:
@@ -152,8 +158,8 @@ def find_cause(zombie: Zombie, snapshot: Snapshot, dying: set[int]) -> str:
 
 
 def find_dying_inits(snapshot: Snapshot) -> set[int]:
-    """PID 1 of each PID namespace that is torn down: it exits, but not before all others there have been reaped,
-    pid_namespaces(7). Its leader may be a zombie meanwhile, while the last of its threads waits.
+    """Return the PID of the PID 1 of each PID namespace that is torn down. It exits only after all other processes in
+    the namespace have been reaped, pid_namespaces(7). Its leader may already be a zombie while its last thread waits.
     """
     leaders = {zombie.process.pid for zombie in snapshot.zombies
                if zombie.status.is_init and zombie.threads and all(thread.is_exiting for thread in zombie.threads)}
@@ -162,8 +168,8 @@ def find_dying_inits(snapshot: Snapshot) -> set[int]:
 
 
 def find_left(snapshot: Snapshot, dying: set[int]) -> tuple[Process, ...]:
-    """Whom the teardown of a PID namespace waits for: who is in an uninterruptible sleep keeps the others from ending;
-    if nobody is, all that are left.
+    """Return at most NAMED of the processes for which the teardown of a PID namespace waits: those in an
+    uninterruptible sleep, which keep the others from ending, or else all that are left.
     """
     if not dying:
         return ()
@@ -173,8 +179,8 @@ def find_left(snapshot: Snapshot, dying: set[int]) -> tuple[Process, ...]:
 
 
 def find_reapers(now: Snapshot, before: Optional[Snapshot]) -> set[int]:
-    """The parents all of whose zombies of the sample before have gone, and that have no more than then: they wait, if
-    late.
+    """Return the PIDs of parents that wait, if late. All their zombies of the previous sample have been reaped, and
+    they have no more zombies than then.
     """
     if before is None:
         return set()
@@ -187,7 +193,7 @@ def find_reapers(now: Snapshot, before: Optional[Snapshot]) -> set[int]:
 
 def find_responsible(snapshot: Snapshot, cause: str, zombies: list[Zombie],
                      left: tuple[Process, ...]) -> tuple[Process, ...]:
-    """Whom the verdict has to name beside the parent; `left` are those for whom a teardown waits."""
+    """Return the processes that the verdict names beside the parent. `left` are those for which a teardown waits."""
     if cause == THREADS_ALIVE:
         stuck = [thread for zombie in zombies for thread in zombie.threads if thread.state == UNINTERRUPTIBLE]
         return tuple(stuck or [zombie.process for zombie in zombies])[:NAMED]
@@ -199,7 +205,8 @@ def find_responsible(snapshot: Snapshot, cause: str, zombies: list[Zombie],
 
 def make_group(snapshot: Snapshot, key: tuple[int, str], zombies: list[Zombie], before: Optional[Tally], seconds: float,
                left: tuple[Process, ...]) -> Group:
-    """One group, with what is to be told of its parent; `before` is what it was `seconds` ago."""
+    """Return the group of `key`, (parent, cause). `before` is its tally `seconds` ago; left: what find_left() returns.
+    """
     parent_pid, cause = key
     parent = snapshot.actors.get(parent_pid)
     tally = tally_ages([snapshot.seconds_since(zombie.process.start) for zombie in zombies])

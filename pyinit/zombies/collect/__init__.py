@@ -1,1 +1,1 @@
-"""All reading of the zombie report: /proc and the cgroup file system."""
+"""What the zombie report reads: /proc and the cgroup file system."""

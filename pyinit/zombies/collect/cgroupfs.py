@@ -12,7 +12,7 @@ from .files import read
 
 
 class Limit(NamedTuple):
-    """A cgroup with a limit: its path, pids.current, pids.max, and which paths that processes have lie in it."""
+    """A cgroup with a limit: its path, pids.current, pids.max, and the cgroup paths of processes that lie in it."""
 
     path: str
     used: int
@@ -21,10 +21,10 @@ class Limit(NamedTuple):
 
 
 def read_limits(root: str, paths: Iterable[tuple[str, bool]]) -> tuple[list[Limit], frozenset[str]]:
-    """Return the limits that bind in cgroups and in their ancestors, and the paths of which not all could be read.
+    """Return the limits of cgroups and of their ancestors, and the paths for which a limit could not be read.
 
-    root is /sys/fs/cgroup or a host's, mounted elsewhere. paths: as pids_path() tells them, and whether each is of
-    cgroup v1.
+    root is /sys/fs/cgroup or a host's, mounted elsewhere. paths: each cgroup's path and whether it is one of cgroup v1,
+    as pids_path() returns them.
     """
     list_folders.cache_clear()  # containers come and go between samples
     members: dict[tuple[str, str], set[str]] = {}
@@ -38,7 +38,7 @@ def read_limits(root: str, paths: Iterable[tuple[str, bool]]) -> tuple[list[Limi
         while len(folder) > len(base):
             members.setdefault((base, folder), set()).add(path)
             folder = os.path.dirname(folder)
-        # In a container what is mounted may be the container's own cgroup, which has a limit; the real root has none.
+        # In a container, the mounted root may be the container's own cgroup, which has a limit. The real root has none.
         members.setdefault((base, base), set()).add(path)
     limits = []
     for (base, folder), inside in sorted(members.items()):
@@ -53,12 +53,12 @@ def read_limits(root: str, paths: Iterable[tuple[str, bool]]) -> tuple[list[Limi
 
 
 def read_limit(folder: str) -> Optional[tuple[int, int]]:
-    """Return pids.current and pids.max of a cgroup, None if it has no limit. Raises OSError, ValueError."""
+    """Return pids.current and pids.max of a cgroup, or None if it has no limit. Raises OSError, ValueError."""
     try:
         most = read(f"{folder}/pids.max").strip()
         return None if most == b"max" else (int(read(f"{folder}/pids.current")), int(most))
     except OSError as error:
-        if error.errno in (ENOENT, ENODEV):  # the root; the controller is off there; the cgroup was removed meanwhile
+        if error.errno in (ENOENT, ENODEV):  # the root, a cgroup without the controller, or one that has been removed
             return None
         raise
 
@@ -66,11 +66,12 @@ def read_limit(folder: str) -> Optional[tuple[int, int]]:
 def find_folder(base: str, path: str) -> Optional[str]:
     """Return the folder of a cgroup below `base`, or of its nearest ancestor if the cgroup has been removed.
 
-    Return `base` itself if none of them is mounted below it, and None if `base` is no cgroup file system, or does not
-    tell where the cgroup is.
+    Return `base` itself if none of them is mounted below it. Return None if `base` is no cgroup file system, or if the
+    folder cannot be found with certainty.
 
-    From inside a cgroup namespace a path outside of it begins with /.. for each level up to a common ancestor, of which
-    the names are not told, cgroup_namespaces(7): then it is the one folder that ends in the rest of the path.
+    In a cgroup namespace, the path of a cgroup outside of it begins with /.. for each level up to a common ancestor,
+    and does not name these levels, cgroup_namespaces(7). Its folder is then the only one that ends in the rest of the
+    path.
     """
     if not os.path.exists(f"{base}/cgroup.procs"):  # every cgroup has it, in both versions, cgroups(7)
         return None
@@ -89,5 +90,5 @@ def find_folder(base: str, path: str) -> Optional[str]:
 
 @lru_cache(maxsize=1)
 def list_folders(base: str) -> list[str]:
-    """Every cgroup below `base`."""
+    """Return the folders of all cgroups below `base`, and `base` itself."""
     return [folder for folder, _, _ in os.walk(base)]

@@ -1,4 +1,4 @@
-"""Whose a process is: container, pod or systemd unit, from its cgroups, cgroups(7)."""
+"""Find the container, pod or systemd unit of a process from its cgroups, cgroups(7)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ Cgroups = tuple[tuple[str, str], ...]
 
 IDENTITY = r"[0-9a-f]{64}"
 
-# One segment of a path that names a container, by the program that made it. Behind the ID systemd's driver puts
-# ".scope". crio-conmon and libpod-conmon are the monitors, outside of the container.
+# Segments of a cgroup path that name a container, with the runtime that made it. The systemd driver appends ".scope"
+# to the ID. crio-conmon-ID and libpod-conmon-ID match nothing: they hold the monitors, outside of the container.
 SEGMENTS = (
     ("docker", re.compile(rf"docker-({IDENTITY})\.scope")),
     ("containerd", re.compile(rf"(?:.*:)?cri-containerd[-:]({IDENTITY})(?:\.scope)?")),
@@ -24,18 +24,19 @@ SEGMENTS = (
     ("nspawn", re.compile(r"machine-(?!libpod_pod_|qemu)(.+)\.scope")),
 )
 
-# A segment that only says something after another one: without systemd the ID stands alone.
+# Segments that name a container only after a certain other segment: without systemd the ID stands alone.
 PAIRS = (
     ("docker", re.compile(r"docker"), re.compile(f"({IDENTITY})")),
     ("lxc", re.compile(r"lxc"), re.compile(r"(.+)")),
     ("containerd", re.compile(r"default|k8s\.io"), re.compile(r"([\w.-]+)")),
-    # Kubernetes with cgroupfs does not say which runtime it has.
+    # With the cgroupfs driver, a Kubernetes path does not name the runtime.
     ("cri", re.compile(r"pod[0-9a-f-]{32,36}"), re.compile(f"({IDENTITY})")),
     ("unknown", re.compile(r".*"), re.compile(f"({IDENTITY})")),
 )
 
-# kubepods-burstable-podUID.slice, where systemd wants "_" for "-", also as the first part of
-# kubepods-...:cri-containerd:ID; /kubepods/burstable/podUID; podman's pods. A static pod's UID is a hash without "-".
+# Matches kubepods-burstable-podUID.slice, where systemd needs "_" for "-", also as the first part of
+# kubepods-...:cri-containerd:ID; /kubepods/burstable/podUID; and podman's pods. The UID of a static pod is a hash
+# without "-".
 POD = re.compile(rf"(?:.*kubepods.*-)?pod([0-9a-f]{{8}}(?:[-_]?[0-9a-f]{{4}}){{3}}[-_]?[0-9a-f]{{12}})(?:\.slice.*)?"
                  rf"|machine-libpod_pod_({IDENTITY})\.slice")
 PODMAN_POD = (re.compile(r"libpod_parent"), re.compile(f"({IDENTITY})"))
@@ -44,7 +45,7 @@ UNIT = re.compile(r".+\.(?:service|scope|socket|mount|swap)")
 
 
 class Container(NamedTuple):
-    """Where a process runs; `runtime` is "" on the bare machine, and "systemd" if `name` is a unit of it."""
+    """Where a process runs. `runtime` is "" on the bare machine, and "systemd" if `name` is a systemd unit."""
 
     runtime: str = ""
     name: str = ""
@@ -53,15 +54,19 @@ class Container(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def parse_cgroups(text: bytes) -> Cgroups:
-    """/proc/PID/cgroup, whose lines are NUMBER:CONTROLLERS:PATH. The same for each process of a container, so kept."""
-    lines = (line.split(":", 2) for line in text.decode("utf-8", "backslashreplace").splitlines())
-    # " (deleted)" is what the kernel puts behind a cgroup that was removed while a zombie is left in it.
+    """Parse /proc/PID/cgroup, whose lines are NUMBER:CONTROLLERS:PATH. The result is cached: all processes of a
+    container have the same text.
+    """
+    # The kernel accepts any character but a newline in a cgroup's name. str.splitlines() splits at others as well, so a
+    # name could forge a line.
+    lines = (line.split(":", 2) for line in text.decode("utf-8", "backslashreplace").split("\n"))
+    # The kernel appends " (deleted)" to the path of a cgroup that was removed while a zombie is left in it.
     return tuple((line[1], re.sub(r" \(deleted\)$", "", line[2])) for line in lines if len(line) == 3)
 
 
 @lru_cache(maxsize=4096)
 def find_container(cgroups: Cgroups) -> Container:
-    """The innermost container that the cgroups name, else the systemd unit, else nothing."""
+    """Return the innermost container that the cgroups name, else the systemd unit, else an empty Container."""
     containers = [parse_path(path) for _, path in cgroups]
     for container in containers:
         if container.runtime not in ("", "systemd"):
@@ -70,13 +75,14 @@ def find_container(cgroups: Cgroups) -> Container:
 
 
 def pids_path(cgroups: Cgroups) -> tuple[str, bool]:
-    """The path of the cgroup in which a process is counted, and whether it is that of cgroup v1's controller pids."""
+    """Return the path of the cgroup that counts a process, and whether it is that of cgroup v1's controller pids."""
     paths = {controller: path for controllers, path in cgroups for controller in controllers.split(",")}
     return (paths["pids"], True) if "pids" in paths else (paths.get("", "/"), False)
 
 
 def parse_path(path: str) -> Container:
-    """What one cgroup path says; what is outside of the reader's cgroup namespace begins with /.., and is no less told.
+    """Return what one cgroup path names. A path outside of the reader's cgroup namespace begins with /.., and is parsed
+    like any other.
     """
     runtime = name = pod = unit = before = ""
     for segment in path.split("/"):
@@ -94,7 +100,8 @@ def parse_path(path: str) -> Container:
 
 
 def match_segment(before: str, segment: str) -> tuple[str, str]:
-    """(runtime, container) if a segment of a path, after another, names a container; else nothing."""
+    """Return (runtime, container) if a segment of a path, after the segment `before`, names a container, else ("", "").
+    """
     for runtime, pattern in SEGMENTS:
         match = pattern.fullmatch(segment)
         if match:
@@ -107,7 +114,7 @@ def match_segment(before: str, segment: str) -> tuple[str, str]:
 
 
 def match_pod(before: str, segment: str) -> str:
-    """The UID or ID of the pod if a segment of a path names one."""
+    """Return the UID or ID of the pod if a segment of a path, after the segment `before`, names one, else ""."""
     match = POD.fullmatch(segment)
     if match:
         return (match[1] or match[2]).replace("_", "-")

@@ -1,20 +1,20 @@
-"""Reading the small files of /proc and of the cgroup file system."""
+"""Read the small files of /proc and of the cgroup file system."""
 
 from __future__ import annotations
 
 import os
 from typing import Optional
 
-# One read(2) brings a file of /proc whole if there is room: the kernel makes it anew for each, proc(5).
+# Bytes that one read(2) asks for, enough for a whole file of /proc: the kernel makes it anew for each read, proc(5).
 ROOM = 65536
 
 
 def read(path: str) -> bytes:
-    """A file, whole. Raises OSError."""
+    """Return the content of a file. Raises OSError."""
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         content = piece = os.read(file, ROOM)
-        while len(piece) == ROOM:  # somebody in thousands of groups
+        while len(piece) == ROOM:  # as the status of a process in thousands of groups
             piece = os.read(file, ROOM)
             content += piece
         return content
@@ -22,8 +22,20 @@ def read(path: str) -> bytes:
         os.close(file)
 
 
+def read_start(path: str, size: int) -> bytes:
+    """Return at most `size` bytes from the beginning of a file, or empty bytes if it cannot be read."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            return os.read(file, size)
+        finally:
+            os.close(file)
+    except OSError:
+        return b""
+
+
 def read_or_nothing(path: str) -> bytes:
-    """The same; empty where it cannot be read."""
+    """Return the content of a file, or empty bytes if it cannot be read."""
     try:
         return read(path)
     except OSError:
@@ -31,6 +43,6 @@ def read_or_nothing(path: str) -> bytes:
 
 
 def read_number(path: str) -> Optional[int]:
-    """The number in a file; None where there is none, as in `max`."""
+    """Return the number in a file, or None if it holds no number, as with `max`, or cannot be read."""
     content = read_or_nothing(path).strip()
     return int(content) if content.isdigit() else None

@@ -1,4 +1,4 @@
-"""What /proc says at one moment, proc(5), of processes that may vanish while they are read."""
+"""Read /proc, proc(5), at one moment. Processes may end while they are read."""
 
 from __future__ import annotations
 
@@ -12,37 +12,37 @@ from functools import lru_cache
 from signal import SIGCHLD
 from typing import NamedTuple, Optional
 
+from ...linux.procfs import find_field, list_processes, split_stat
 from .containers import Cgroups, parse_cgroups
-from .files import read, read_number, read_or_nothing
+from .files import read, read_number, read_or_nothing, read_start
 
-# A flag of the process in /proc/PID/stat: it is exiting (include/linux/sched.h).
+# The flag in /proc/PID/stat of a process that is exiting (include/linux/sched.h).
 PF_EXITING = 0x4
 
-# The inode of the PID namespace that every machine begins with, <linux/proc_ns.h>.
+# The initial PID namespace has the same inode on every machine, <linux/proc_ns.h>.
 INITIAL_PID_NAMESPACE = "pid:[4026531836]"
 
-# <linux/pid.h>: kept for those that were there first.
+# <linux/pid.h>: once PIDs have wrapped around, the kernel gives out none below this number.
 RESERVED_PIDS = 300
 
-# user_namespaces(7): the uid_map of whoever is in no user namespace of its own.
+# user_namespaces(7): the uid_map of a process in the initial user namespace.
 ALL_USERS = [b"0", b"0", b"4294967295"]
 
-# Of a command line, what a line of a report can show.
+# How many bytes of a command line are read: a report shows no more.
 COMMAND_SIZE = 4096
 
-# Seconds within which a parent that waits has waited, even on a loaded machine.
+# Seconds within which a parent that waits has reaped a zombie, even on a loaded machine.
 MOMENT = 0.1
 
-# capabilities(7): whoever has CAP_SYS_ADMIN (21) or CAP_SYS_RESOURCE (24) may exceed RLIMIT_NPROC, setrlimit(2).
+# capabilities(7): CAP_SYS_ADMIN (21) or CAP_SYS_RESOURCE (24) lets a process exceed RLIMIT_NPROC, setrlimit(2).
 ABOVE_LIMITS = 1 << 21 | 1 << 24
 
-# /proc/PID/stat counts from the boot in these.
+# /proc/PID/stat has start times in ticks after the boot.
 TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Process(NamedTuple):
-    """One line of /proc/PID/stat, or of a thread's. `start` is in ticks after the boot; `threads` has the leader in it.
-    """
+    """A process or a thread, from its stat file. `start` is in ticks after the boot; `threads` includes the leader."""
 
     pid: int
     parent: int
@@ -54,18 +54,19 @@ class Process(NamedTuple):
 
     @property
     def is_zombie(self) -> bool:
-        """Whether it has exited and was not waited for."""
+        """Whether it has exited and has not been reaped."""
         return self.state == "Z"
 
     @property
     def is_exiting(self) -> bool:
-        """Whether it is on its way out."""
+        """Whether it is exiting; a zombie is, too."""
         return bool(self.flags & PF_EXITING)
 
 
 class Status(NamedTuple):
-    """What /proc/PID/status adds: its real user, who traces it, whether it is PID 1 of its PID namespace, what it does
-    with SIGCHLD (default, ignored, caught or blocked), whether it has a capability by which RLIMIT_NPROC does not bind.
+    """What /proc/PID/status adds: the real UID, the PID of the tracer (0 for none), whether the process is PID 1 of its
+    PID namespace, what it does with SIGCHLD (default, ignored, caught or blocked), and whether it has a capability that
+    lets it exceed RLIMIT_NPROC.
     """
 
     uid: int = 0
@@ -80,7 +81,7 @@ NOTHING_SPECIAL = Status()
 
 class Actor(NamedTuple):
     """A process that decides what becomes of zombies: their parent, or PID 1 of a namespace that is torn down.
-    `process_limit` is the RLIMIT_NPROC that binds it.
+    `process_limit` is the RLIMIT_NPROC that binds it, or None.
     """
 
     process: Process
@@ -90,7 +91,7 @@ class Actor(NamedTuple):
 
 
 class Zombie(NamedTuple):
-    """A zombie, and what its own files say of it; `threads` are those that it leads, itself left out."""
+    """A zombie, as its own files describe it. `threads` are those that it leads, without itself."""
 
     process: Process
     status: Status
@@ -100,10 +101,12 @@ class Zombie(NamedTuple):
 
 @dataclass
 class Snapshot:
-    """All that was read. `clock` is time.monotonic(), `time` time.time(), `uptime` seconds after the boot. `pids` are
-    in use of `pid_max`, in the PID namespace `pid_scope` ("" for the machine's), `tasks` of `threads_max`; zombies and
-    threads are among both. `users` has the number of tasks of each user whom RLIMIT_NPROC binds; `actors_unread` counts
-    the actors whose own limit could not be read.
+    """Everything that was read.
+
+    `clock` is time.monotonic(), `time` is time.time(), and `uptime` is in seconds after the boot. `pids` of `pid_max`
+    PIDs are in use in the PID namespace `pid_scope` ("" for the machine's), and `tasks` of `threads_max`; both counts
+    include zombies and threads. `users` maps each UID that RLIMIT_NPROC binds to its number of tasks. `unreadable`
+    counts the processes that could not be read, and `actors_unread` the actors whose own limit could not be read.
     """
 
     clock: float
@@ -123,15 +126,20 @@ class Snapshot:
 
     @property
     def is_partial(self) -> bool:
-        """Whether processes are hidden: there is a PID 1 in each PID namespace, but hidepid shows only one's own."""
+        """Whether processes are hidden. Every PID namespace has a PID 1, but hidepid shows only the reader's processes.
+        """
         return 1 not in self.processes or self.unreadable > 0
 
     def seconds_since(self, start: int) -> float:
-        """The age of a process that was started at that time; when it became a zombie the kernel does not say."""
+        """Return the age in seconds of a process that started at `start`, in ticks after the boot. The kernel does not
+        record when it became a zombie.
+        """
         return max(0.0, self.uptime - start / TICKS_PER_SECOND)
 
     def cgroups_of(self, zombie: Zombie) -> Cgroups:
-        """A zombie's cgroups, on cgroup v1 its parent's: there the kernel names the root for whatever has exited."""
+        """Return a zombie's cgroups. On cgroup v1 return its parent's: there the kernel names the root for every
+        process that has exited.
+        """
         parent = self.actors.get(zombie.process.parent)
         old = [path for controllers, path in zombie.cgroups if controllers]
         if not parent or not old or any(path != "/" for path in old):
@@ -139,7 +147,7 @@ class Snapshot:
         return (*(line for line in zombie.cgroups if not line[0]), *(line for line in parent.cgroups if line[0]))
 
     def chain(self, pid: int) -> list[Process]:
-        """A process and its ancestors, up to PID 1 or the first that is not to be seen."""
+        """Return a process and its ancestors, up to PID 1 or the last one that is visible."""
         found: dict[int, Process] = {}
         while pid in self.processes and pid not in found:
             found[pid] = self.processes[pid]
@@ -148,18 +156,18 @@ class Snapshot:
 
 
 def take_snapshot(proc: str) -> Snapshot:
-    """Read the folder `proc`, /proc or a host's mounted elsewhere. Raises OSError; ValueError when it is no /proc."""
+    """Read the folder `proc`: /proc, or a host's mounted elsewhere. Raises OSError; ValueError if it is no /proc."""
     snapshot = Snapshot(time.monotonic(), time.time(), parse_number(read_or_nothing(f"{proc}/uptime")))
     read_processes(proc, snapshot)
     if not snapshot.processes and not snapshot.unreadable:
         raise ValueError(proc)
-    # Missing with the mount option subset=pid, and in a container it may be that of the container, as with lxcfs.
+    # The mount option subset=pid hides the file. In a container it may show the container's uptime, as with lxcfs.
     if snapshot.uptime < max((process.start for process in snapshot.processes.values()), default=0) / TICKS_PER_SECOND:
         snapshot.uptime = time.clock_gettime(time.CLOCK_BOOTTIME)
     read_zombies(proc, snapshot)
     parents = {zombie.process.parent for zombie in snapshot.zombies}
     for process in snapshot.processes.values():
-        # PID 1 of a namespace that is torn down is exiting, and not yet a zombie.
+        # PID 1 of a PID namespace that is torn down is exiting, but not yet a zombie.
         if process.pid in parents or process.is_exiting and not process.is_zombie:
             read_actor(proc, process, snapshot)
     read_counts(proc, snapshot)
@@ -167,22 +175,23 @@ def take_snapshot(proc: str) -> Snapshot:
 
 
 def read_processes(proc: str, snapshot: Snapshot) -> None:
-    """Every process's line, into the snapshot."""
-    for name in os.listdir(proc):
-        if name.isdigit():
-            try:
-                process = parse_stat(read(f"{proc}/{name}/stat"))
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it has ended meanwhile
-            except (OSError, ValueError, IndexError):
-                snapshot.unreadable += 1
-                continue
-            snapshot.processes[process.pid] = process
+    """Read the stat file of every process into the snapshot."""
+    for pid in list_processes(proc):
+        try:
+            process = parse_stat(read(f"{proc}/{pid}/stat"))
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it has just ended
+        except (OSError, ValueError, IndexError):
+            snapshot.unreadable += 1
+            continue
+        snapshot.processes[process.pid] = process
 
 
 def read_zombies(proc: str, snapshot: Snapshot) -> None:
-    """What else there is to know of each zombie. Each process that ends is one until its parent has waited: those that
-    are gone a moment later were none that stays.
+    """Read the status, cgroups and threads of each zombie into the snapshot.
+
+    Every process that ends is a zombie until its parent waits. Zombies that are gone after MOMENT were only waiting to
+    be reaped: remove them from the snapshot.
     """
     found = [process for process in snapshot.processes.values() if process.is_zombie]
     if found:
@@ -201,7 +210,7 @@ def read_zombies(proc: str, snapshot: Snapshot) -> None:
 
 
 def read_threads(tasks: str, leader: int) -> tuple[Process, ...]:
-    """The threads of a process but for its leader; none if they are not to be seen."""
+    """Return the threads of a process without its leader, or () if they cannot be read."""
     try:
         others = [thread for thread in os.listdir(tasks) if thread != str(leader)]
         return tuple(parse_stat(read(f"{tasks}/{thread}/stat")) for thread in others)
@@ -210,13 +219,13 @@ def read_threads(tasks: str, leader: int) -> tuple[Process, ...]:
 
 
 def read_actor(proc: str, process: Process, snapshot: Snapshot) -> None:
-    """What else there is to know of a process that may have to wait; nothing if it has ended meanwhile."""
+    """Read the status, cgroups and limit of an actor into the snapshot. If it has ended, do nothing."""
     folder = f"{proc}/{process.pid}"
     limit = None
     try:
         status = parse_status(read(f"{folder}/status"))
-        # RLIMIT_NPROC does not bind root, nor who has one of two capabilities, setrlimit(2): of the machine, not of a
-        # user namespace of its own, user_namespaces(7).
+        # RLIMIT_NPROC does not bind root, nor a process with a capability of ABOVE_LIMITS, setrlimit(2). Capabilities
+        # in a user namespace of its own do not count, user_namespaces(7).
         if status.uid and not (status.above_limits and read_or_nothing(f"{folder}/uid_map").split() == ALL_USERS):
             limit = parse_process_limit(read(f"{folder}/limits"))
     except (FileNotFoundError, ProcessLookupError):
@@ -229,7 +238,7 @@ def read_actor(proc: str, process: Process, snapshot: Snapshot) -> None:
 
 
 def read_counts(proc: str, snapshot: Snapshot) -> None:
-    """What is used of the limits, and those of the machine."""
+    """Read the limits of the machine, and how much of each limit is used, into the snapshot."""
     snapshot.tasks = parse_tasks(read_or_nothing(f"{proc}/loadavg"))
     snapshot.threads_max = read_number(f"{proc}/sys/kernel/threads-max")
     pid_max = read_number(f"{proc}/sys/kernel/pid_max")
@@ -247,8 +256,10 @@ def read_counts(proc: str, snapshot: Snapshot) -> None:
 
 
 def count_pids(proc: str, snapshot: Snapshot) -> None:
-    """How many PIDs are in use of those that kernel.pid_max limits: of the whole machine; from Linux 6.14 on each PID
-    namespace has a limit of its own, and the file shows the reader's, whose processes may not be those in sight.
+    """Count the PIDs in use that kernel.pid_max limits. The count stays None if it is unknown.
+
+    The limit is that of the whole machine. From Linux 6.14 on each PID namespace has its own limit. The file then shows
+    the limit of the reader's namespace, and `proc` may show the processes of another.
     """
     try:
         of_machine = os.readlink("/proc/self/ns/pid") == INITIAL_PID_NAMESPACE
@@ -263,39 +274,37 @@ def count_pids(proc: str, snapshot: Snapshot) -> None:
 
 
 def usable_pids(pid_max: int, processes: Collection[int]) -> int:
-    """How many PIDs there can be: once the numbers have gone round, none below RESERVED_PIDS is given out any more."""
+    """Return how many PIDs there can be. Below RESERVED_PIDS only those in use count: once PIDs have wrapped around,
+    the kernel gives out none of them.
+    """
     return max(0, pid_max - RESERVED_PIDS) + sum(pid < RESERVED_PIDS for pid in processes)
 
 
 def kernel_version() -> tuple[int, ...]:
-    """The running kernel's, such as (6, 14)."""
+    """Return the version of the running kernel, such as (6, 14)."""
     return tuple(int(number) for number in re.findall(r"\d+", os.uname().release)[:2])
 
 
 def read_command(proc: str, process: Process) -> str:
-    """The command line of a process that a report names."""
-    return parse_command(read_or_nothing(f"{proc}/{process.pid}/cmdline")[:COMMAND_SIZE], process.name)
+    """Return the command line of a process that a report names."""
+    # A process can make this file gigabytes long, prctl(2) PR_SET_MM_MAP.
+    return parse_command(read_start(f"{proc}/{process.pid}/cmdline", COMMAND_SIZE), process.name)
 
 
 def decode(text: bytes) -> str:
-    """Text from a process, which may be any bytes; kept once, as names repeat."""
+    """Decode text from a process, which may be any bytes. The result is interned, because names repeat."""
     return sys.intern(text.decode("utf-8", "backslashreplace"))
 
 
 def parse_stat(line: bytes) -> Process:
-    """/proc/PID/stat: PID (name) state parent ...; the name may hold anything, parentheses and newlines as well.
-
-    Raises ValueError or IndexError when it is no such line.
-    """
-    start, _, rest = line.rpartition(b")")
-    pid, _, name = start.partition(b"(")
-    fields = rest.split()
-    return Process(int(pid), int(fields[1]), decode(name), decode(fields[0]), int(fields[6]), int(fields[17]),
-                   int(fields[19]))
+    """Parse a line of /proc/PID/stat. Raises ValueError or IndexError if it is no such line."""
+    name, fields = split_stat(line)
+    return Process(int(line.partition(b"(")[0]), int(fields[1]), decode(name), sys.intern(fields[0]), int(fields[6]),
+                   int(fields[17]), int(fields[19]))
 
 
 def parse_status(text: bytes) -> Status:
-    """/proc/PID/status; what is not there, as on older kernels, is at its default."""
+    """Parse /proc/PID/status. A field that is missing, as on older kernels, gets its default."""
     capabilities = int(find_field(text, b"CapEff") or b"0", 16)
     return parse_zombie_status(text)._replace(sigchld=describe_sigchld(text),
                                               above_limits=bool(capabilities & ABOVE_LIMITS))
@@ -303,34 +312,26 @@ def parse_status(text: bytes) -> Status:
 
 @lru_cache(maxsize=1024)
 def make_status(uid: bytes, tracer: bytes, is_init: bool) -> Status:
-    """A zombie's status; kept, as most are alike."""
+    """Return a zombie's status. The result is cached, because most are alike."""
     return Status(int((uid or b"0").split()[0]), int(tracer or b"0"), is_init)
 
 
 def parse_zombie_status(text: bytes) -> Status:
-    """The same for a zombie, of which the rest says nothing any more; there may be tens of thousands."""
+    """Parse /proc/PID/status of a zombie. The fields that are left out say nothing of a zombie, and there may be tens
+    of thousands of zombies.
+    """
     return make_status(find_field(text, b"Uid"), find_field(text, b"TracerPid"), is_namespace_init(text))
 
 
 def is_namespace_init(text: bytes) -> bool:
-    """NSpid has its PIDs from the namespace of this /proc to its own; before Linux 4.1 there is Pid alone."""
+    """Return whether a process is PID 1 of its PID namespace. NSpid lists its PIDs from the namespace of this /proc to
+    its own; before Linux 4.1 there is only Pid.
+    """
     return (find_field(text, b"NSpid") or find_field(text, b"Pid")).split()[-1:] == [b"1"]
 
 
-def find_field(text: bytes, name: bytes) -> bytes:
-    """The value of one field of /proc/PID/status, b"" if it is not there. No value has a newline in it: those of the
-    name are written as \\n.
-    """
-    start = text.find(b"\n" + name + b":\t")
-    if start < 0:
-        return b""
-    start += len(name) + 3
-    end = text.find(b"\n", start)
-    return text[start:end] if end >= 0 else text[start:]
-
-
 def describe_sigchld(text: bytes) -> str:
-    """What the process does with SIGCHLD; blocked comes first, as it may be taken by sigwait(3)."""
+    """Return what a process does with SIGCHLD. Blocked comes first, because sigwait(3) may take a blocked signal."""
     for name, word in ((b"SigBlk", "blocked"), (b"SigCgt", "caught"), (b"SigIgn", "ignored")):
         if int(find_field(text, name) or b"0", 16) >> (SIGCHLD - 1) & 1:
             return word
@@ -338,12 +339,12 @@ def describe_sigchld(text: bytes) -> str:
 
 
 def parse_command(cmdline: bytes, name: str) -> str:
-    """/proc/PID/cmdline as a line; a zombie or a kernel thread has none, and is named as ps(1) names it."""
+    """Return /proc/PID/cmdline as one line, or `[name]` as ps(1) does for a zombie or kernel thread, which has none."""
     return decode(cmdline.rstrip(b"\0").replace(b"\0", b" ")).strip() or f"[{name}]"
 
 
 def parse_process_limit(limits: bytes) -> Optional[int]:
-    """RLIMIT_NPROC, the soft limit, from /proc/PID/limits; None when there is none."""
+    """Return the soft limit RLIMIT_NPROC from /proc/PID/limits, or None if it is unlimited."""
     for line in limits.splitlines():
         if line.startswith(b"Max processes"):
             soft = line[len(b"Max processes"):].split()[0]
@@ -352,13 +353,13 @@ def parse_process_limit(limits: bytes) -> Optional[int]:
 
 
 def parse_tasks(loadavg: bytes) -> Optional[int]:
-    """The number of tasks on the machine, zombies and threads included, from /proc/loadavg; None if it is not there."""
+    """Return the number of tasks on the machine from /proc/loadavg, zombies and threads included; None for no text."""
     total = loadavg.partition(b"/")[2].split()
     return int(total[0]) if total else None
 
 
 def parse_number(text: bytes) -> float:
-    """The first number of a file such as /proc/uptime; 0 if it is not there."""
+    """Return the first number of a file such as /proc/uptime, or 0 if it holds no number."""
     try:
         return float(text.split()[0])
     except (ValueError, IndexError):

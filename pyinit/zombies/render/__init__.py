@@ -1,1 +1,1 @@
-"""The forms of the zombie report: text, JSON, metrics, a check."""
+"""The output formats of the zombie report: text, JSON, metrics, a check."""

@@ -1,4 +1,4 @@
-"""The report as JSON, by the schema in docs/zombie-report.md; pure."""
+"""Format the report as JSON, by the schema in docs/zombie-report.md; pure."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from ..analyse.report import Group, Report
 from ..collect.snapshot import Process
 from ..analyse.verdicts import explain
 
-# Raised when a field changes its meaning or goes; new fields do not raise it.
+# Increase this when a field changes its meaning or is removed, not for a new field.
 SCHEMA = 1
 
 
 def format_json(report: Report, commands: Mapping[int, str]) -> str:
-    """One line of JSON."""
+    """Return the report as one line of JSON. commands: command lines by PID."""
     return json.dumps(as_dictionary(report, commands), separators=(",", ":")) + "\n"
 
 
 def as_dictionary(report: Report, commands: Mapping[int, str]) -> dict[str, Any]:
-    """What the JSON holds: times in seconds, growth in zombies a minute, null for what is not known. commands: command
-    lines by PID.
+    """Return what the JSON holds: times in seconds, growth in zombies a minute, None for an unknown figure. commands:
+    command lines by PID.
     """
     tightest = report.tightest
     return {
@@ -52,7 +52,7 @@ def as_dictionary(report: Report, commands: Mapping[int, str]) -> dict[str, Any]
 
 
 def group_as_dictionary(group: Group, commands: Mapping[int, str]) -> dict[str, Any]:
-    """A group of zombies; the parent's name and others are null when it is not to be seen."""
+    """Return a group of zombies. If the parent cannot be seen, all its fields but its PID are None."""
     parent = group.parent
     return {
         "zombies": group.zombies.number,
@@ -77,20 +77,20 @@ def group_as_dictionary(group: Group, commands: Mapping[int, str]) -> dict[str, 
 
 
 def container_as_dictionary(container: Container) -> Optional[dict[str, str]]:
-    """Runtime, name and pod; None on the bare machine."""
+    """Return runtime, name and pod, or None on the bare machine."""
     return container._asdict() if container.runtime else None
 
 
 def process_as_dictionary(process: Process) -> dict[str, Any]:
-    """A process that a verdict names."""
+    """Return a process that a verdict names."""
     return {"pid": process.pid, "name": process.name, "state": process.state}
 
 
 def rounded(number: Optional[float]) -> Optional[float]:
-    """A number with as many digits as mean something."""
+    """Round a number to the digits that mean something."""
     return None if number is None else round(number, 3)
 
 
 def finite(seconds: Optional[float]) -> Optional[float]:
-    """Seconds left; JSON has no infinity, and what is never used up has no time."""
+    """Round the seconds left; return None if they are unknown or infinite, because JSON has no infinity."""
     return None if seconds is None or seconds == math.inf else round(seconds, 3)

@@ -1,4 +1,4 @@
-"""Thresholds, and the exit codes and status line that monitoring plugins have; pure."""
+"""Judge a report by thresholds, with the exit codes and the status line of monitoring plugins; pure."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from ..analyse.verdicts import name_container, name_parent
 from .words import format_duration, printable
 from ..analyse.report import Report
 
-# The plugin API of Nagios and its kin. node-problem-detector knows 0, which is well, and 1, which is not.
+# The plugin API of Nagios and compatible programs. For node-problem-detector, 0 is good and 1 is bad.
 OK, WARNING, CRITICAL, UNKNOWN = range(4)
 NAMES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
 
 class Thresholds(NamedTuple):
-    """From how many zombies on, and at how many seconds left or fewer, it is a warning or critical; None for never."""
+    """A warning, or critical, from this many zombies on, or at this many seconds left or fewer; None for never."""
 
     warn: Optional[int] = None
     critical: Optional[int] = None
@@ -24,12 +24,12 @@ class Thresholds(NamedTuple):
 
     @property
     def need_time(self) -> bool:
-        """Whether one of them is a time."""
+        """Whether one of the thresholds is a time."""
         return self.warn_time is not None or self.critical_time is not None
 
 
 def judge(report: Report, thresholds: Thresholds) -> int:
-    """OK, WARNING or CRITICAL; UNKNOWN instead of OK if a figure that a threshold needs could not be read."""
+    """Return OK, WARNING or CRITICAL; UNKNOWN instead of OK if a figure that a threshold needs could not be read."""
     tightest = report.tightest
     left = tightest.seconds_left if tightest else None
     for verdict, count, seconds in ((CRITICAL, thresholds.critical, thresholds.critical_time),
@@ -42,8 +42,9 @@ def judge(report: Report, thresholds: Thresholds) -> int:
 
 
 def status_line(report: Report, thresholds: Thresholds) -> str:
-    """One line, the most important first as it may be cut: verdict, zombies, whose, time left; behind "|" the figures
-    as plugins give them, name=value;warn;critical;minimum.
+    """Return one line without a newline. The most important comes first, because monitors may cut it: the state, the
+    number of zombies, the time left, the parent. After "|" come the figures as plugins write them,
+    name=value;warn;critical;minimum.
     """
     words = [f"{report.total} zombie{'' if report.total == 1 else 's'}"]
     tightest = report.tightest
@@ -62,14 +63,14 @@ def status_line(report: Report, thresholds: Thresholds) -> str:
         words.append(f"{' and '.join(report.unread)} could not be read")
     figures = f"zombies={report.total};{show(thresholds.warn)};{show(thresholds.critical)};0"
     if left is not None and left != math.inf:
-        # A range N: alerts below N.
+        # A threshold written as `N:` alerts below N.
         warn, critical = (show(seconds, ":") for seconds in (thresholds.warn_time, thresholds.critical_time))
         figures += f" time_left={left:.0f}s;{warn};{critical};0"
-    # A "|" would begin the figures.
+    # A "|" in the text would begin the figures.
     text = printable(", ".join(words)).replace("|", "/")
     return f"ZOMBIES {NAMES[judge(report, thresholds)]}: {text} | {figures}"
 
 
 def show(number: Optional[float], behind: str = "") -> str:
-    """A threshold as a plugin's figure has it, empty if there is none."""
+    """Return a threshold as plugins write it, followed by `behind`, or "" without one."""
     return "" if number is None else f"{number:.0f}{behind}"

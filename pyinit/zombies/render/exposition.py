@@ -1,4 +1,4 @@
-"""The report as metrics, in the text format that Prometheus reads, for node_exporter's textfile collector; pure."""
+"""Format the report as metrics, in the text format of Prometheus, for node_exporter's textfile collector; pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Sample = tuple[dict[str, str], float]
 
 
 def format_metrics(report: Report, seconds: float) -> str:
-    """Every metric; `seconds` is how long the report took."""
+    """Return all metrics. `seconds` is how long the report took."""
     budgets = [({"budget": budget.name, "scope": budget.scope}, budget) for budget in report.budgets]
     return "".join((
         expose("pyinit_zombies", "Zombies by why they have not been reaped.",
@@ -40,29 +40,29 @@ def format_metrics(report: Report, seconds: float) -> str:
 
 
 def expose(name: str, meaning: str, samples: Iterable[Sample]) -> str:
-    """One metric with its samples; a metric without one is left out."""
+    """Return one metric with its samples, or "" if it has no sample."""
     lines = [f"{name}{format_labels(labels)} {format_number(number)}\n" for labels, number in samples]
     return f"# HELP {name} {meaning}\n# TYPE {name} gauge\n{''.join(lines)}" if lines else ""
 
 
 def label(group: Group) -> dict[str, str]:
-    """What tells a group from another. The command line is not among it: it may hold secrets, and metrics travel."""
+    """Return the labels of a group. The command line is left out: it may hold secrets, and metrics travel."""
     container: Container = group.container
     return {"parent_pid": str(group.parent_pid), "parent": group.parent.process.name if group.parent else "",
             "cause": group.cause, "runtime": container.runtime, "container": container.name, "pod": container.pod}
 
 
 def format_labels(labels: dict[str, str]) -> str:
-    """{name="value",...}; in a value backslash, quote and newline are escaped."""
+    """Return labels as {name="value",...}, or "" without a label."""
     pairs = (f'{name}="{escape(value)}"' for name, value in labels.items())
     return f"{{{','.join(pairs)}}}" if labels else ""
 
 
 def escape(value: str) -> str:
-    """A label's value."""
+    """Escape backslash, quote and newline in a label's value."""
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def format_number(number: float) -> str:
-    """A sample's value."""
+    """Return the value of a sample as text."""
     return "+Inf" if number == math.inf else repr(round(number, 3))

@@ -1,4 +1,4 @@
-"""The report for people: a table of the groups, each with its verdict, and the budgets; pure."""
+"""Format the report for people: a table of the groups, each with its verdict, and of the budgets; pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .words import format_duration, printable
 from ..analyse.report import HARMLESS, Group, Report
 from ..analyse.verdicts import explain, name_container
 
-# A command line is cut where its program and first arguments are told.
+# The length to which a command line is cut: enough for its program and first arguments.
 COMMAND_LENGTH = 60
 CHAIN_COMMAND_LENGTH = 120
 
@@ -27,7 +27,7 @@ BUDGET_NAMES = {PID_MAX: "kernel.pid_max", THREADS_MAX: "kernel.threads-max", CG
 
 def format_report(report: Report, commands: Commands, width: Optional[int] = None, tree: bool = False,
                   colour: bool = False) -> str:
-    """The report as text; lines are cut or wrapped at `width` if there is one. commands: command lines by PID."""
+    """Return the report as text, its lines cut or wrapped at `width` if given. commands: command lines by PID."""
     lines = [cut(headline(report), width)]
     if report.groups:
         lines.append("")
@@ -60,7 +60,7 @@ def format_report(report: Report, commands: Commands, width: Optional[int] = Non
 
 
 def headline(report: Report) -> str:
-    """How many zombies of how many processes; when, in a watch."""
+    """Return how many zombies there are among how many processes, after the time in a watch."""
     zombies = f"{report.total} zombie{'' if report.total == 1 else 's'}" if report.total else "no zombies"
     when = time.strftime("%H:%M:%S  ", time.localtime(report.snapshot.time)) if report.interval is not None else ""
     processes = len(report.snapshot.processes)
@@ -68,23 +68,23 @@ def headline(report: Report) -> str:
 
 
 def row_of(group: Group, commands: Commands) -> tuple[str, ...]:
-    """A group's line of the table."""
+    """Return the cells of a group's row."""
     command = printable(commands.get(group.parent_pid, "?"))
     return (str(group.zombies.number), format_growth(group.growth), format_duration(group.zombies.oldest),
-            str(group.parent_pid), shorten(command, COMMAND_LENGTH), name_container(group.container) or "-")
+            str(group.parent_pid), shorten(command, COMMAND_LENGTH), printable(name_container(group.container)) or "-")
 
 
 def verdict_of(group: Group) -> str:
-    """The verdict, and what the zombies are called and where they come from."""
+    """Return the verdict on a group, with the names of the zombies and the container that they come from."""
     names = ", ".join(f"{printable(name)} {count}" for name, count in group.names[:3])
     more = " and others" if len(group.names) > 3 else ""
-    origin = name_container(group.origin)
+    origin = printable(name_container(group.origin))
     where = f", from {origin}" if origin and group.origin != group.container else ""
     return f"{group.cause}: {printable(explain(group))} ({names}{more}{where})"
 
 
 def draw_chain(group: Group, commands: Commands) -> list[str]:
-    """The parent chain from PID 1 down to the zombies, as ps(1) draws a forest."""
+    """Draw the parents from PID 1 down to the zombies, as ps(1) draws a forest."""
     chain = [f"{process.pid} {shorten(printable(commands[process.pid]), CHAIN_COMMAND_LENGTH)}"
              for process in reversed(group.chain)]
     pids = " ".join(map(str, group.pids)) + (" ..." if group.zombies.number > len(group.pids) else "")
@@ -94,7 +94,7 @@ def draw_chain(group: Group, commands: Commands) -> list[str]:
 
 
 def format_budgets(report: Report) -> list[str]:
-    """The table of the budgets; the one that is used up first is marked."""
+    """Return the table of the budgets. A star marks the one that is used up first."""
     tightest = report.tightest
     rows = [("", "PID BUDGET", "USED", "LIMIT", "%", "USED UP IN", "SCOPE")]
     for budget in report.budgets:
@@ -105,17 +105,19 @@ def format_budgets(report: Report) -> list[str]:
 
 
 def forecast(report: Report) -> str:
-    """How long there is, and how that is known, in a sentence."""
+    """Say in a sentence how long PIDs last, and how that is known."""
     tightest = report.tightest
     if tightest is None:
         return "No budget could be read."
     name = BUDGET_NAMES[tightest.name] + (f" of {printable(tightest.scope)}" if tightest.scope else "")
     if tightest.seconds_left == 0:
         return f"{name} is used up: no process can be started there."
-    source = (f"measured over {report.interval:.1f}s" if report.interval is not None
-              else "by when they were started; --watch measures it")
     if tightest.seconds_left is None:
-        return "One zombie says nothing of growth: --watch measures it."
+        return "One zombie says nothing of growth" + (": --watch measures it." if report.interval is None else ".")
+    source = "by when they were started; --watch measures it"
+    if report.interval is not None:
+        source = (f"measured over {report.interval:.1f}s" if tightest.is_measured
+                  else "by when they were started; one more than before is too few to measure")
     if tightest.seconds_left == math.inf:
         return f"Zombies do not grow ({source})." if report.total or report.interval is not None else "Nothing to reap."
     return (f"At {tightest.growth:+.1f} zombies a minute ({source}) {name} is used up in "
@@ -123,36 +125,36 @@ def forecast(report: Report) -> str:
 
 
 def format_growth(growth: Optional[float]) -> str:
-    """Zombies a minute; "?" if that is not known."""
+    """Return the growth in zombies a minute, or "?" if it is unknown."""
     if growth is None:
         return "?"
     return f"{growth:+.0f}/min" if abs(growth) >= 10 else f"{growth:+.1f}/min" if growth else "0/min"
 
 
 def format_left(seconds: Optional[float]) -> str:
-    """The time until a budget is used up."""
+    """Return the time until a budget is used up, "never", or "?" if it is unknown."""
     return "?" if seconds is None else "never" if seconds == math.inf else format_duration(seconds)
 
 
 def align(rows: Sequence[Sequence[str]], right: Sequence[int]) -> list[str]:
-    """Lines with the columns of `rows` below each other; those in `right` flush right."""
+    """Return `rows` as lines with aligned columns. The columns with an index in `right` are flush right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.rjust(size) if column in right else cell.ljust(size)
                       for column, (cell, size) in enumerate(zip(row, widths))).rstrip() for row in rows]
 
 
 def shorten(text: str, width: int) -> str:
-    """A text cut to a width, with a sign that it was."""
+    """Cut a text to `width` characters. A text that was cut ends in "..."."""
     return text if len(text) <= width else text[:width - 3] + "..."
 
 
 def cut(line: str, width: Optional[int]) -> str:
-    """A line of the table, cut at the width of the terminal if there is one."""
+    """Cut a line of the table to the width of the terminal. Without a terminal, return the whole line."""
     return line if width is None else shorten(line, max(width, 20))
 
 
 def wrap(text: str, width: Optional[int], indent: str = "    ") -> list[str]:
-    """A sentence, in as many lines as the terminal needs; in one where there is none."""
+    """Wrap a sentence at the width of the terminal. Without a terminal, return it as one line."""
     if width is None:
         return [indent + text]
     return textwrap.wrap(text, max(width, 20), initial_indent=indent, subsequent_indent=indent,
@@ -160,5 +162,5 @@ def wrap(text: str, width: Optional[int], indent: str = "    ") -> list[str]:
 
 
 def paint(line: str, sequence: str, colour: bool) -> str:
-    """A line in a colour, if there is any."""
+    """Return a line in a colour, or as it is if `colour` is false."""
     return f"{sequence}{line}{RESET}" if colour else line

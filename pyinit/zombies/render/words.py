@@ -1,4 +1,4 @@
-"""Durations as people write and read them, and text that any process may have chosen; pure."""
+"""Parse and format numbers and durations, and make text from processes safe to print; pure."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ PATTERN = re.compile("".join(f"(?:{NUMBER}{unit})?" for unit in UNITS))
 
 
 def parse_count(text: str) -> int:
-    """A whole number in decimal digits. Raises ValueError."""
+    """Parse a whole number in decimal digits. Raises ValueError."""
     if not (text.isascii() and text.isdigit()):
         raise ValueError(text)
     return int(text)
 
 
 def parse_number(text: str) -> float:
-    """A number such as `90` or `1.5`. Raises ValueError."""
+    """Parse a number such as `90` or `1.5`. Raises ValueError."""
     if not re.fullmatch(NUMBER, text):
         raise ValueError(text)
     return float(text)
 
 
 def parse_duration(text: str) -> float:
-    """Seconds from `90`, `90s`, `1.5h`, `1h30m`, `2d`. Raises ValueError."""
+    """Return the seconds of a duration such as `90`, `90s`, `1.5h`, `1h30m` or `2d`. Raises ValueError."""
     if re.fullmatch(NUMBER, text):
         return float(text)
     match = PATTERN.fullmatch(text)
@@ -37,7 +37,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """The two greatest units of a duration, as in `49m10s`, `3h` or `2d4h`."""
+    """Return the two largest units of a duration, as in `49m10s`, `3h` or `2d4h`."""
     if seconds > YEAR * 1000:
         return "over 1000 years"
     rest = round(seconds)
@@ -50,5 +50,5 @@ def format_duration(seconds: float) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from a process without what could move a cursor or break a line."""
+    """Escape the characters in text from a process that could move a cursor or break a line."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
