@@ -1,1 +1,1 @@
-"""Measures pyinit beside every other init that is installed: `python3 -m benchmarks`. Standard library only."""
+"""Measure pyinit beside every other init that is installed: `python3 -m benchmarks`. Standard library only."""

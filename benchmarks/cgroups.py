@@ -1,10 +1,10 @@
-"""PID budgets and CPU quotas by control groups, cgroups(7), in either of their versions; always removed."""
+"""PID budgets and CPU quotas by control groups of version 1 or 2, cgroups(7). Each group is removed at its end."""
 
 from __future__ import annotations
 
 import os
 import time
-from typing import Optional
+from typing import Optional, TypeVar
 
 from . import procfs
 from .identity import HARNESS
@@ -12,15 +12,19 @@ from .identity import HARNESS
 PREFIX = "pyinit-benchmarks-"
 CPU_PERIOD = 100_000  # microseconds, the kernel's own default
 
+Entered = TypeVar("Entered", bound="Group")
+
 
 class Group:
-    """A control group below `root`; use it in a `with` statement, which removes it."""
+    """A control group below the folder `root`; use it in a `with` statement, which removes it."""
+
+    controller = ""
 
     def __init__(self, root: str, name: str) -> None:
         self.folder = f"{root}/{PREFIX}{HARNESS}-{name}"
 
-    def __enter__(self):
-        """Create it. Raises OSError."""
+    def __enter__(self: Entered) -> Entered:
+        """Create the group. Raises OSError."""
         os.mkdir(self.folder)
         try:
             self.set_up()
@@ -34,7 +38,7 @@ class Group:
         raise NotImplementedError
 
     def write(self, name: str, text: str) -> None:
-        """Write one of its files. Raises OSError."""
+        """Write one of the group's files. Raises OSError."""
         with open(f"{self.folder}/{name}", "w", encoding="ascii") as file:
             file.write(text)
 
@@ -45,12 +49,12 @@ class Group:
                 return
             except FileNotFoundError:
                 return
-            except OSError:  # EBUSY: the last of its processes are still being taken out of it
+            except OSError:  # EBUSY: the kernel is still removing its last processes
                 time.sleep(0.02)
 
     @property
     def processes(self) -> str:
-        """The file into which a process writes 0 to enter."""
+        """Return the path of the file into which a process writes 0 to enter the group."""
         return f"{self.folder}/cgroup.procs"
 
 
@@ -68,12 +72,12 @@ class PidBudget(Group):
         self.used()
 
     def used(self) -> int:
-        """How many PIDs are taken, zombies included."""
+        """Return how many PIDs are in use, zombies included. Raises OSError."""
         return int(procfs.read(f"{self.folder}/pids.current"))
 
 
 class CpuQuota(Group):
-    """A group that has a share of one CPU, and is stopped for the rest of each period."""
+    """A group with a share of one CPU: the kernel stops it for the rest of each period once it has used that share."""
 
     controller = "cpu"
 
@@ -86,7 +90,7 @@ class CpuQuota(Group):
         self.count_stops()
 
     def limit(self, quota: str) -> None:
-        """Set the microseconds of each period. Raises OSError."""
+        """Set the quota: the microseconds of CPU time in each period, or "max". Raises OSError."""
         if os.path.exists(f"{self.folder}/cpu.cfs_quota_us"):
             self.write("cpu.cfs_period_us", str(CPU_PERIOD))
             self.write("cpu.cfs_quota_us", "-1" if quota == "max" else quota)
@@ -94,7 +98,7 @@ class CpuQuota(Group):
             self.write("cpu.max", f"{quota} {CPU_PERIOD}")
 
     def lift(self) -> None:
-        """Take the limit away, so that what is in the group can end; also when the group is gone."""
+        """Remove the limit, so that the group's processes can end quickly; do nothing if the group no longer exists."""
         try:
             self.limit("max")
         except OSError:
@@ -105,13 +109,13 @@ class CpuQuota(Group):
         self.write("cgroup.procs", str(pid))
 
     def count_stops(self) -> int:
-        """In how many periods the group was stopped because its quota was used up."""
+        """Return in how many periods the kernel stopped the group because its quota was used up. Raises OSError."""
         fields = dict(line.split() for line in procfs.read(f"{self.folder}/cpu.stat").splitlines())
         return int(fields["nr_throttled"])
 
 
-def find_root(kind: type = PidBudget) -> Optional[str]:
-    """The folder in which a group of this kind can be made; None where there is none."""
+def find_root(kind: type[Group] = PidBudget) -> Optional[str]:
+    """Return the folder in which a group of this kind can be made, or None. Makes and removes a group to find out."""
     for root in list_roots(kind.controller):
         try:
             remove_stale(root)
@@ -123,7 +127,7 @@ def find_root(kind: type = PidBudget) -> Optional[str]:
 
 
 def list_roots(controller: str) -> list[str]:
-    """The mounted hierarchies that have a controller: version 1's own, or version 2's with it handed down."""
+    """Return the folders of the mounted hierarchies with a controller; in version 2, enable it for the groups below."""
     roots = []
     for line in procfs.read("/proc/mounts").splitlines():
         _, folder, kind, options = line.split()[:4]
@@ -140,14 +144,14 @@ def list_roots(controller: str) -> list[str]:
 
 
 def hand_down(folder: str, controller: str) -> None:
-    """Let the groups below have a controller, if they do not yet."""
+    """Enable a controller for the groups below a folder of version 2, if it is not enabled. Raises OSError."""
     if controller not in procfs.read(f"{folder}/cgroup.subtree_control").split():
         with open(f"{folder}/cgroup.subtree_control", "w", encoding="ascii") as file:
             file.write(f"+{controller}")
 
 
 def remove_stale(root: str) -> None:
-    """Remove what a harness left that was killed by SIGKILL: the groups whose PID is gone."""
+    """Remove the groups of a harness that SIGKILL ended: the PID in their names no longer exists."""
     for name in os.listdir(root):
         owner = name[len(PREFIX):].partition("-")[0]
         if name.startswith(PREFIX) and not os.path.exists(f"/proc/{owner}"):

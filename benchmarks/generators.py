@@ -1,4 +1,4 @@
-"""Choosing and building the storm generator: C when there is a compiler, else Python."""
+"""Choose and build the storm generator: in C if there is a compiler, else in Python."""
 
 from __future__ import annotations
 
@@ -6,29 +6,47 @@ import os
 import shutil
 import subprocess
 import sys
+from typing import TypedDict
 
 FOLDER = os.path.dirname(os.path.abspath(__file__))
 
 
+class Answer(TypedDict, total=False):
+    """A generator's answer to a command, with the names that storm.c gives; instants in nanoseconds of CLOCK_MONOTONIC.
+
+    Only a generator that measures its own orphans sends latencies and from_plan. The harness adds rate.
+    """
+
+    made: int
+    refused: int
+    first_refused: int
+    start: int
+    end: int
+    late: int
+    latest: int
+    latencies: list[int]
+    from_plan: list[int]
+    rate: float
+
+
 class Generator:
-    """How to start a storm generator: `argv` with the name it is to have, and what it is, for the report."""
+    """How to start a storm generator: its `argv`, to which the name is added; `description` is for the report."""
 
     def __init__(self, argv: list[str], description: str) -> None:
         self.argv = argv
         self.description = description
-        self.compiled = description.startswith("C")
 
     def storm(self, name: str) -> list[str]:
-        """The argv of a generator whose comm is `name` (15 bytes at most)."""
+        """Return the argv of a generator that sets its comm to `name` (15 bytes at most)."""
         return [*self.argv, name]
 
     def receiver(self, name: str) -> list[str]:
-        """The argv of a main child that stamps each SIGUSR1."""
+        """Return the argv of a main child that writes a time stamp for each SIGUSR1."""
         return [*self.argv, name, "receive"]
 
 
 def build(folder: str) -> Generator:
-    """Compile the generator into `folder`; the Python one where that is not possible."""
+    """Compile the generator in C into `folder` and return it, or the one in Python if that fails."""
     for compiler in ("cc", "gcc", "clang"):
         path = shutil.which(compiler)
         for static in (["-static"], []):  # a static program forks faster
@@ -38,12 +56,12 @@ def build(folder: str) -> Generator:
 
 
 def observer(name: str) -> list[str]:
-    """The argv of a generator that measures its own orphans, for machines without tracepoints."""
+    """Return the argv of a generator that measures its own orphans, for machines without tracepoints."""
     return [sys.executable, "-ISB", f"{FOLDER}/pidfd.py", name]
 
 
 def compile_with(command: list[str], target: str) -> bool:
-    """Whether the compiler made the program."""
+    """Compile the generator; return whether that succeeded."""
     try:
         return subprocess.run([*command, "-o", target, f"{FOLDER}/storm.c"], stdin=subprocess.DEVNULL,
                               capture_output=True, timeout=60, check=False).returncode == 0

@@ -1,7 +1,7 @@
-"""The PID by which a run names what it makes: its folder, control groups, tracing instance and storm processes."""
+"""The PID in the names of everything that a run makes: folder, control groups, tracing instance, storm processes."""
 
 import os
 
-# That of the process which the user started, read when the harness is imported: later the harness may be PID 1 of a
-# namespace, and every run would have the same names, which a process that lives forever seems to own.
+# The PID of the process that the user started. It is read at import, because the harness may later be PID 1 of a
+# namespace: all runs would then use the same names, and PID 1 always exists, so no stale name would be removed.
 HARNESS = os.getpid()

@@ -1,4 +1,4 @@
-"""The inits that are compared: one table, and finding out which of them are installed."""
+"""The inits that are compared: a table, and a search for those that are installed."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import shlex
 import shutil
 import subprocess
 from dataclasses import dataclass, field
-from typing import Optional, Sequence
+from collections.abc import Sequence
+from typing import Optional
 
-# Kinds: an INIT runs a main child, whose argv is put behind its command; a PAUSE has none and reaps; a SUPERVISOR has
-# none of the harness's either; a SLEEPER stands for a pause that does not reap.
+# Kinds. An INIT runs a main child, and its command is followed by the argv of that child. A PAUSE runs no command and
+# reaps. A SUPERVISOR reaps, and the harness gives it no main child. A SLEEPER stands for a pause that does not reap.
 INIT, PAUSE, SUPERVISOR, SLEEPER = "init", "pause", "supervisor", "sleeper"
 
-# An init is one line here. {pyinit} and {pause} are fresh launchers, {lean} is a fresh lean pause and {lean_init} a
-# fresh lean init, no programs on a machine that has none, and {folder} is an empty folder. Words NAME=VALUE in front of
-# a command are its environment, as in a shell. `group` is the command that forwards to the main child's whole process
-# group; "" when there is none.
+# Each line is an init. `group` is the command that forwards signals to the main child's process group, "" if the init
+# cannot do that. Words NAME=VALUE in front of a command are its environment, as in a shell.
+#   {pyinit}, {pause}    launchers of this checkout
+#   {lean}, {lean_init}  its lean pause and lean init, which exist only for some machines
+#   {folder}             an empty folder
 TABLE = (
-    # name, kind, command, group, how its version is asked for
+    # name, kind, command, group, the command that prints its version
     ("pyinit", INIT, "{pyinit} --", "{pyinit} -g --", "{pyinit} --version"),
     ("pyinit --reap kernel", INIT, "{pyinit} --reap kernel --", "{pyinit} --reap kernel -g --", "{pyinit} --version"),
     ("tini", INIT, "tini --", "tini -g --", "tini --version"),
@@ -38,7 +40,7 @@ TABLE = (
 OWN = ("pyinit", "pyinit --reap kernel", "pyinit pause", "pyinit pause (kernel)", "pyinit lean",
        "pyinit lean init")
 
-# Where inits are installed that are not meant to be started by hand.
+# Container engines install their inits here, outside of PATH.
 HIDDEN_FOLDERS = ("/usr/libexec/podman", "/usr/libexec/docker", "/usr/lib/docker", "/usr/local/lib/docker")
 
 AGAIN = " (again)"
@@ -46,7 +48,11 @@ AGAIN = " (again)"
 
 @dataclass
 class Init:
-    """An init that can be started. `own` is whether it is the project's, and so compared with the best peer."""
+    """An init that can be started.
+
+    own     whether it belongs to this project; the others are the peers that it is compared with
+    given   whether the user named it on the command line
+    """
 
     name: str
     kind: str
@@ -54,20 +60,21 @@ class Init:
     group: list[str] = field(default_factory=list)
     version: str = "version unknown"
     own: bool = False
+    given: bool = False
 
     def repeat(self) -> Init:
-        """The same init once more, for the A/A check of an experiment's noise."""
+        """Return the same init under another name, for the A/A check of an experiment's noise."""
         return Init(self.name + AGAIN, self.kind, self.command, self.group, self.version, self.own)
 
     def with_command(self, command: list[str], name: str) -> Init:
-        """The same init with another command line."""
+        """Return the same init with another command line and name."""
         return Init(name, self.kind, command, self.group, self.version, self.own)
 
 
 def find_inits(places: dict[str, str], extra: Sequence[Init]) -> list[Init]:
-    """The inits of the table that are installed, and the user's own.
+    """Return the inits of the table that are installed, and after them the user's.
 
-    places: what the names in braces in the table's commands stand for.
+    places: the values of the names in braces in the table's commands
     """
     found = []
     for name, kind, command, group, version in TABLE:
@@ -79,18 +86,18 @@ def find_inits(places: dict[str, str], extra: Sequence[Init]) -> list[Init]:
 
 
 def parse_extra(text: str, kind: str = INIT) -> Init:
-    """An init of the user's from NAME='CMD ...'; a main child's argv is put behind CMD. Raises ValueError."""
+    """Return the user's init from NAME='CMD ...'. Raises ValueError, which names the option."""
     name, sign, command = text.partition("=")
     if not (sign and name):
         raise ValueError(f"--{kind} {text!r}: expected NAME='COMMAND ARGUMENT...'")
     try:
-        return Init(name, kind, parse_command(command))
+        return Init(name, kind, parse_command(command), given=True)
     except ValueError as error:
         raise ValueError(f"--{kind} {text!r}: {error}") from None
 
 
 def parse_command(text: str) -> list[str]:
-    """A command line of the user's, as in a shell, with an absolute program. Raises ValueError, without the text."""
+    """Split the user's command line as a shell does, and find its program. Raises ValueError, which lacks the text."""
     try:
         words = shlex.split(text)
     except ValueError as error:  # a quotation without an end
@@ -105,7 +112,7 @@ def parse_command(text: str) -> list[str]:
 
 
 def resolve(command: str, places: dict[str, str]) -> Optional[list[str]]:
-    """A command of the table with an absolute program; None when it is not installed, or empty."""
+    """Return a command of the table with the absolute path of its program; None if it is not installed, or empty."""
     words = [word.format(**places) for word in command.split()]
     environment, argv = split_environment(words)
     program = find_program(argv[0]) if argv else None
@@ -113,7 +120,7 @@ def resolve(command: str, places: dict[str, str]) -> Optional[list[str]]:
 
 
 def split_environment(command: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:
-    """A command's environment, the words NAME=VALUE that it begins with, and its argv."""
+    """Split a command into its environment, the words NAME=VALUE that it begins with, and its argv."""
     count = 0
     while count < len(command) and command[count].partition("=")[0].isidentifier() and "=" in command[count]:
         count += 1
@@ -122,12 +129,12 @@ def split_environment(command: Sequence[str]) -> tuple[list[tuple[str, str]], li
 
 
 def find_program(name: str) -> Optional[str]:
-    """The absolute path of a program from PATH or the folders where container engines keep their inits."""
+    """Return the absolute path of a program in PATH or HIDDEN_FOLDERS, or None."""
     return shutil.which(name) or shutil.which(name, path=os.pathsep.join(HIDDEN_FOLDERS))
 
 
 def ask_version(argv: Optional[list[str]]) -> str:
-    """The first line that a program prints about its version."""
+    """Return the first line that a program prints about its version, or "version unknown"."""
     if not argv:
         return "version unknown"
     try:

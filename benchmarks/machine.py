@@ -1,4 +1,4 @@
-"""The machine that the figures are from, and whether it is quiet enough for them."""
+"""Describe the machine that the figures are from, and measure whether other programs disturb them."""
 
 from __future__ import annotations
 
@@ -9,24 +9,18 @@ import time
 
 from . import procfs
 
-BUSY = 0.1  # the share of CPU time used by others above which the figures are doubted
+BUSY = 0.1  # if others use a larger share of the CPU time, the report warns about the figures
 
 
 def describe() -> dict[str, str]:
-    """CPU, memory, kernel, Python and load, for the head of the report."""
+    """Return CPU, memory, kernel and load, for the head of the report."""
     return {"cpu": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()} x {read_cpu_model()}",
             "memory": read_memory_size(), "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
             "load": " ".join(f"{load:.2f}" for load in os.getloadavg())}
 
 
-def find_interpreter(launcher: str) -> str:
-    """The interpreter that a launcher names in its first line."""
-    with open(launcher, encoding="utf-8", errors="surrogateescape") as file:
-        return file.readline()[2:].split()[0]
-
-
 def describe_python(path: str) -> str:
-    """An interpreter's version and path: how one was built counts for as much as its version."""
+    """Return an interpreter's version and path. The path matters: two builds of one version differ in speed."""
     code = "import platform; print(platform.python_implementation(), platform.python_version())"
     try:
         done = subprocess.run([path, "-IS", "-c", code], capture_output=True, text=True, timeout=20, check=False)
@@ -36,7 +30,7 @@ def describe_python(path: str) -> str:
 
 
 def read_cpu_model() -> str:
-    """The CPU's name, or its architecture."""
+    """Return the CPU's name, or its architecture."""
     try:
         for line in procfs.read("/proc/cpuinfo").splitlines():
             if line.startswith("model name"):
@@ -47,18 +41,26 @@ def read_cpu_model() -> str:
 
 
 def read_memory_size() -> str:
-    """Memory in GB."""
+    """Return the size of the memory as text, in GB."""
     return f"{os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE') / (1 << 30):.1f} GB"
 
 
+def describe_priority() -> str:
+    """Return this process's priority, which its children inherit, if it is not the usual one; else ""."""
+    if os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR):
+        return "real-time"
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    return f"nice {nice}" if nice else ""
+
+
 def read_ticks() -> dict[str, int]:
-    """Time of all CPUs so far in ticks, by what they did: the first line of /proc/stat, proc(5)."""
+    """Return the time of all CPUs since the boot in ticks, by use: the first line of /proc/stat, proc(5)."""
     names = ("user", "nice", "system", "idle", "iowait", "irq", "softirq", "steal")
     return dict(zip(names, map(int, procfs.read("/proc/stat").split("\n", 1)[0].split()[1:])))
 
 
 def measure_busy(seconds: float = 0.5) -> float:
-    """The share of all CPU time that others use while this process sleeps."""
+    """Sleep for some seconds; return the share of all CPU time that other processes used."""
     before = read_ticks()
     time.sleep(seconds)
     used = {name: value - before[name] for name, value in read_ticks().items()}
@@ -66,12 +68,12 @@ def measure_busy(seconds: float = 0.5) -> float:
 
 
 class StealWatch:
-    """The share of CPU time that the hypervisor gave to others while an experiment ran."""
+    """Measures how much CPU time the hypervisor gave to other machines while an experiment ran."""
 
     def __init__(self) -> None:
         self.before = read_ticks()
 
     def share(self) -> float:
-        """The share since this was made."""
+        """Return that share of all CPU time, since this object was made."""
         used = {name: value - self.before[name] for name, value in read_ticks().items()}
         return used["steal"] / max(1, sum(used.values()))

@@ -1,7 +1,7 @@
-"""Starting an init as PID 1 of a PID namespace of its own, and ending it so that nothing is left.
+"""Start an init as PID 1 of a new PID namespace, and end it without leaving a process behind.
 
-The kernel ends every process of a PID namespace with its PID 1, pid_namespaces(7), and PID 1 has SIGKILL as its
-parent-death signal: whatever happens to the harness, no process outlives it.
+When PID 1 of a PID namespace ends, the kernel kills every other process in it, pid_namespaces(7). The parent-death
+signal of PID 1 is SIGKILL. So no process outlives the harness, however the harness ends.
 """
 
 from __future__ import annotations
@@ -11,34 +11,41 @@ import select
 import signal
 import sys
 import time
-from typing import Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Optional, Union, cast
+
+from pyinit.linux.procfs import list_children
 
 from . import procfs, system
+from .generators import Answer
 from .inits import split_environment
 
-# PLAIN is no mode of a run: a program that is measured as an ordinary process beside.
+# A run has mode NAMESPACE or SUBREAPER. PLAIN is for a program that is measured as an ordinary process in such a run.
 NAMESPACE, SUBREAPER, PLAIN = "PID namespace", "subreaper", "plain process"
 
-# The processes that were started and not yet ended: in SUBREAPER mode, all other children of the harness are orphans.
+# The PIDs of processes that the harness has started and not yet ended. In SUBREAPER mode, all its other children are
+# orphans that it has adopted.
 ACTIVE: set[int] = set()
 
-# The main child of an init that is to do nothing until it is told with which code to exit.
+# A main child that does nothing until it reads an exit code from stdin, and then exits with that code.
 WAITING_MAIN = ["/bin/sh", "-c", 'read code || exit 99; exit "$code"']
 
-# A main child that SIGTERM ends, and that ends by itself in any case.
+# A main child that SIGTERM ends, and that otherwise ends by itself.
 SLEEPING_MAIN = ["/bin/sleep", "60"]
 
 
 class StartError(Exception):
-    """An init that could not be started; the text says why."""
+    """An init could not be started or used; the text says why."""
 
 
 class Running:
-    """An init that runs; use it in a `with` statement, which ends it.
+    """A running init; use it in a `with` statement, which ends it.
 
     pid        its PID as the harness sees it
+    mode       NAMESPACE or SUBREAPER
     to_main    the write end of its stdin, which the main child inherits
-    from_main  the read end of its stdout, or -1
+    from_main  the read end of its stdout, or -1 if that is /dev/null
+    status     its wait status, once it has ended
     """
 
     def __init__(self, pid: int, to_main: int, from_main: int, helper: Optional[Helper], mode: str) -> None:
@@ -46,23 +53,30 @@ class Running:
         self.mode = mode
         self.to_main = to_main
         self.from_main = from_main
-        self.helper = helper
+        self.generator = helper
         self.status: Optional[int] = None
 
     def __enter__(self) -> Running:
         return self
 
+    @property
+    def helper(self) -> Helper:
+        """Return the storm generator beside the init. Raises StartError if the init was started without one."""
+        if self.generator is None:
+            raise StartError("was started without a storm generator")
+        return self.generator
+
     def __exit__(self, *_: object) -> None:
         self.kill()
 
     def wait(self, patience: float) -> Optional[int]:
-        """The exit code once it ends, 128 + N for signal N; None when it still runs after `patience` seconds."""
+        """Wait for its end; return its exit code, 128 + N for signal N, or None if `patience` seconds are over."""
         if self.status is None:
             self.status = wait_end(self.pid, patience)
         return None if self.status is None else read_code(self.status)
 
     def end_main(self, code: int, patience: float = 5.0) -> Optional[int]:
-        """Have the waiting main child exit with `code`; return the init's own code, or None if it does not end."""
+        """Make the waiting main child exit with `code`; return the init's exit code as wait() does."""
         try:
             os.write(self.to_main, b"%d\n" % code)
         except BrokenPipeError:
@@ -70,9 +84,9 @@ class Running:
         return self.wait(patience)
 
     def kill(self) -> None:
-        """End it and all that is in its namespace, and wait until they are gone."""
-        if self.helper:
-            self.helper.close()
+        """Kill the init and all processes below it, and wait for their end."""
+        if self.generator:
+            self.generator.close()
         for descriptor in (self.to_main, self.from_main):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -84,7 +98,7 @@ class Running:
 
 
 class Helper:
-    """A storm generator beside the init, which obeys one command at a time."""
+    """A storm generator beside the init. It carries out one command at a time."""
 
     def __init__(self, to_helper: int, from_helper: int, name: str) -> None:
         self.commands = to_helper
@@ -92,35 +106,36 @@ class Helper:
         self.name = name
 
     def send(self, command: str) -> None:
-        """Give a command without waiting for the answer."""
+        """Send a command without waiting for the answer. Raises StartError if the generator has ended."""
         try:
             os.write(self.commands, command.encode() + b"\n")
         except BrokenPipeError:
             raise StartError("the storm generator has ended") from None
 
     def answered(self) -> bool:
-        """Whether the answer is there."""
+        """Return whether receive() would find an answer, or the generator's end, without waiting."""
         return bool(select.select([self.answers], [], [], 0)[0])
 
-    def receive(self, patience: float) -> dict:
-        """The answer to a command. Raises StartError when there is none within `patience` seconds."""
+    def receive(self, patience: float) -> Answer:
+        """Return the answer to a command. Raises StartError if it does not come within `patience` seconds."""
         deadline = time.monotonic() + patience
-        line = b""  # a line can have megabytes: a list of latencies
+        line = b""  # a list of latencies can make it megabytes long
         while not line.endswith(b"\n"):
             readable, _, _ = select.select([self.answers], [], [], max(0, deadline - time.monotonic()))
             piece = os.read(self.answers, 1 << 16) if readable else b""
             if not piece:
                 raise StartError(f"the storm generator {'has ended' if readable else 'gave no answer in time'}")
             line += piece
-        return {name: parse_answer(name, value) for name, value in (pair.split("=") for pair in line.decode().split())}
+        pairs = (pair.split("=") for pair in line.decode().split())
+        return cast(Answer, {name: parse_answer(name, value) for name, value in pairs})
 
-    def ask(self, command: str, patience: float = 60.0) -> dict:
-        """Give a command and return its answer."""
+    def ask(self, command: str, patience: float = 60.0) -> Answer:
+        """Send a command and return its answer. Raises StartError."""
         self.send(command)
         return self.receive(patience)
 
     def close(self) -> None:
-        """Close its pipes, upon which it ends."""
+        """Close the generator's pipes: it ends when it reads the end of its stdin."""
         for descriptor in (self.commands, self.answers):
             if descriptor >= 0:
                 os.close(descriptor)
@@ -128,7 +143,7 @@ class Helper:
 
 
 def wait_end(pid: int, patience: float) -> Optional[int]:
-    """The wait status of a child once it ends; None when it still runs after `patience` seconds."""
+    """Wait for a child's end; return its wait status, or None if it still runs after `patience` seconds."""
     done, status = os.waitpid(pid, os.WNOHANG)
     if not done:
         wait_exit(pid, patience)
@@ -140,7 +155,7 @@ def wait_end(pid: int, patience: float) -> Optional[int]:
 
 
 def wait_exit(pid: int, patience: float) -> None:
-    """Wait until a child is a zombie, for up to `patience` seconds; at once if the kernel has pidfds, Linux 5.3."""
+    """Wait up to `patience` seconds until a child is a zombie: by its pidfd (Linux 5.3), else by polling /proc."""
     try:
         descriptor = os.pidfd_open(pid)
     except (AttributeError, OSError):
@@ -155,7 +170,7 @@ def wait_exit(pid: int, patience: float) -> None:
 
 
 def end(pid: int, mode: str) -> int:
-    """End a child and everything below it, and wait until it is gone; return its wait status."""
+    """Kill a child and all processes below it, and wait for their end; return the child's wait status."""
     below = [] if mode == NAMESPACE else list_descendants(pid)
     os.kill(pid, signal.SIGKILL)
     status = os.waitpid(pid, 0)[1]
@@ -168,12 +183,12 @@ def end(pid: int, mode: str) -> int:
 
 
 def list_descendants(pid: int) -> list[int]:
-    """The PIDs of all processes below one."""
+    """Return the PIDs of all descendants of a process."""
     found: list[int] = []
     waiting = [pid]
     while waiting:
         try:
-            children = procfs.list_children(waiting.pop())
+            children = list_children(waiting.pop())
         except OSError:
             continue
         found += children
@@ -182,9 +197,9 @@ def list_descendants(pid: int) -> list[int]:
 
 
 def end_orphans() -> None:
-    """Without a namespace, what an init leaves behind comes to the harness, which is a subreaper: end it."""
+    """Kill the orphans of an init that had no namespace. The harness is a subreaper, so it has adopted them."""
     for _ in range(1000):  # each round ends one generation
-        orphans = [child for child in procfs.list_children(os.getpid()) if child not in ACTIVE]
+        orphans = [child for child in list_children(os.getpid()) if child not in ACTIVE]
         if not orphans:
             return
         for orphan in orphans:
@@ -194,35 +209,35 @@ def end_orphans() -> None:
 
 
 def kill_if_there(pid: int, number: int = signal.SIGKILL) -> None:
-    """A signal to a process that may have ended."""
+    """Send a signal to a process that may have ended."""
     try:
         os.kill(pid, number)
     except ProcessLookupError:
         pass
 
 
-def parse_answer(name: str, value: str):
-    """A number, or the list of numbers of a generator that measures by itself."""
+def parse_answer(name: str, value: str) -> Union[int, list[int]]:
+    """Parse a value of an answer: a list of numbers for latencies, else a number."""
     if name in ("latencies", "from_plan"):
         return [int(number) for number in value.split(",") if number]
     return int(value)
 
 
 def read_code(status: int) -> int:
-    """The exit code of a wait status as shells give it."""
+    """Return the exit code of a wait status as shells do: 128 + N for signal N."""
     return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
 
 
 def start(command: Sequence[str], helper: Sequence[str] = (), join: Sequence[str] = (), mode: str = NAMESPACE,
           stdout: bool = False, process_limit: int = 0) -> Running:
-    """Start `command` as PID 1 of a new PID namespace, or as a subreaper; return it.
+    """Start an init as PID 1 of a new PID namespace, or as a subreaper. Raises StartError.
 
-    command        its argv, behind the words NAME=VALUE of its environment
-    helper         the argv of a storm generator that is forked before the init's program is executed: it is a child of
-                   the init, and so are the orphans that it makes
-    join           the cgroup.procs files that PID 1 enters first
+    command        words NAME=VALUE for its environment, then its argv
+    helper         the argv of a storm generator. It is forked before the init's program is executed, so that it is a
+                   child of the init, and the init adopts the orphans that it makes
+    join           the cgroup.procs files of the groups that PID 1 enters first
     stdout         whether stdout is a pipe; else it is /dev/null
-    process_limit  RLIMIT_NPROC for the helper; 0 leaves it
+    process_limit  RLIMIT_NPROC of the helper; 0 leaves it unchanged
     """
     pipes = [os.pipe2(os.O_CLOEXEC) for _ in range(5)]
     (main_in, to_main), (from_main, main_out), (helper_in, to_helper), (from_helper, helper_out), (failed, fail) = pipes
@@ -254,7 +269,7 @@ def start(command: Sequence[str], helper: Sequence[str] = (), join: Sequence[str
 
 
 class own_namespace:
-    """While inside, the children that are forked are PID 1 of a new PID namespace: unshare(2), and setns(2) back."""
+    """A context in which the next child is PID 1 of a new PID namespace: unshare(2), and setns(2) at its end."""
 
     def __init__(self, mode: str) -> None:
         self.mode = mode
@@ -272,13 +287,13 @@ class own_namespace:
 
 def become_init(command: Sequence[str], helper: Sequence[str], join: Sequence[str], mode: str, stdin: int, stdout: int,
                 stderr: int, helper_pipes: tuple[int, int], fail: int, process_limit: int) -> None:
-    """In the child: prepare what PID 1 inherits, fork the helper, and execute the init. Does not return."""
+    """In the child, prepare what PID 1 inherits, fork the helper, and execute the init. Never return."""
     try:
         system.set_parent_death_signal(signal.SIGKILL)
-        os.setsid()  # so that Ctrl-C on the harness's terminal does not reach it
+        os.setsid()  # else Ctrl-C on the harness's terminal would reach it
         for path in join:
             with open(path, "w") as file:
-                file.write("0")  # cgroups(7): the writer itself
+                file.write("0")  # cgroups(7): 0 stands for the writer
         if mode == SUBREAPER:
             system.become_subreaper()
         restore_signals()
@@ -299,27 +314,31 @@ def become_init(command: Sequence[str], helper: Sequence[str], join: Sequence[st
 
 
 def restore_signals() -> None:
-    """The signal state of a fresh process: CPython ignores SIGPIPE and SIGXFSZ, and the harness catches SIGINT."""
+    """Unblock and reset all signals: CPython ignores SIGPIPE and SIGXFSZ, and the harness catches others."""
     for number in range(1, signal.NSIG):
         try:
             signal.signal(number, signal.SIG_DFL)
         except (OSError, ValueError):
-            pass  # SIGKILL, SIGSTOP, and those of the C library
+            pass  # SIGKILL, SIGSTOP, and the signals that the C library reserves for itself
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def redirect(stdin: int, stdout: int, stderr: int) -> None:
-    """Set the standard descriptors, which execve(2) keeps; all others of the harness are close-on-exec."""
+    """Set the standard descriptors. execve(2) closes all other descriptors of the harness, which are close-on-exec."""
     for target, descriptor in enumerate((stdin, stdout, stderr)):
         os.dup2(descriptor, target)
 
 
-def spawn(argv: Sequence[str], mode: str = NAMESPACE, environment: Optional[dict] = None,
+def spawn(argv: Sequence[str], mode: str = NAMESPACE, environment: Optional[Mapping[str, str]] = None,
           blocked: Sequence[int] = ()) -> int:
-    """Start a program as PID 1 of a new PID namespace by posix_spawn(3), with some signals blocked; return its PID.
+    """Start a program by posix_spawn(3), in NAMESPACE mode as PID 1 of a new PID namespace; return its PID.
 
-    It copies no page tables of the harness, so that it is the cheap way in for measuring how long programs take. There
-    is no parent-death signal here: what it starts is to be short-lived.
+    posix_spawn(3) copies no page tables of the harness, so it adds little to the measured time of a start. It sets no
+    parent-death signal, so start only short-lived programs.
+
+    argv           words NAME=VALUE for its environment, then its argv
+    environment    the rest of its environment; the default is the harness's
+    blocked        the signals that are blocked in the program
     """
     null = "/dev/null"
     actions = [(os.POSIX_SPAWN_OPEN, 0, null, os.O_RDONLY, 0), (os.POSIX_SPAWN_OPEN, 1, null, os.O_WRONLY, 0),
@@ -334,99 +353,18 @@ def spawn(argv: Sequence[str], mode: str = NAMESPACE, environment: Optional[dict
 
 
 def adopted_children(running: Running) -> int:
-    """How many children the init has, zombies included."""
-    return len(procfs.list_children(running.pid))
+    """Return the number of the init's children, zombies included."""
+    return len(list_children(running.pid))
 
 
 def wait_reaped(running: Running, children: int, patience: float = 10.0) -> int:
-    """Wait until the init has at most `children` children; return how many it has more when `patience` is over."""
+    """Wait until the init has at most `children` children; return how many more it has after `patience` seconds."""
     deadline = time.monotonic() + patience
     while True:
         left = adopted_children(running) - children
         if left <= 0 or time.monotonic() > deadline:
             return max(0, left)
         time.sleep(0.002)
-
-
-def find_mode() -> str:
-    """What this process is allowed to do: NAMESPACE or SUBREAPER. It may go on in a child, in a user namespace."""
-    if may_make_namespaces():
-        return NAMESPACE
-    if may_enter_user_namespace():
-        enter_user_namespace()
-        return NAMESPACE
-    system.become_subreaper()  # what an init leaves behind when it is killed comes to the harness, and is ended
-    return SUBREAPER
-
-
-def may_make_namespaces() -> bool:
-    """Whether a PID namespace can be made and left again."""
-    try:
-        with own_namespace(NAMESPACE):
-            return True
-    except OSError:
-        return False
-
-
-def may_enter_user_namespace() -> bool:
-    """Whether enter_user_namespace() would work, tried in a child."""
-    pid = os.fork()
-    if pid == 0:
-        code = 1
-        try:
-            become_root()
-            inner = os.fork()
-            if inner == 0:
-                system.mount("proc", "/proc", "proc")
-                os._exit(0 if may_make_namespaces() else 1)
-            code = read_code(os.waitpid(inner, 0)[1])
-        except OSError:
-            pass
-        finally:
-            os._exit(code)
-    return os.waitpid(pid, 0)[1] == 0
-
-
-def become_root() -> None:
-    """A user namespace in which this user is root, with mounts and children's PIDs of its own: user_namespaces(7)."""
-    user, group = os.geteuid(), os.getegid()
-    system.unshare(system.CLONE_NEWUSER | system.CLONE_NEWNS | system.CLONE_NEWPID)
-    for name, text in (("setgroups", "deny"), ("uid_map", f"0 {user} 1"), ("gid_map", f"0 {group} 1")):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-            file.write(text)
-
-
-def enter_user_namespace() -> None:
-    """Go on in a child that is root, and PID 1, of namespaces of its own; this process only hands on its exit code.
-
-    Everything that the child starts ends with it, pid_namespaces(7).
-    """
-    sys.stdout.flush()
-    outer = os.getpid()
-    child = os.fork()
-    if child:
-        hand_on(child)
-    system.set_parent_death_signal(signal.SIGTERM)
-    if os.getppid() != outer:
-        os._exit(1)
-    become_root()
-    child = os.fork()
-    if child:
-        hand_on(child)
-    system.set_parent_death_signal(signal.SIGTERM)
-    system.mount("proc", "/proc", "proc")
-
-
-def hand_on(child: int) -> None:
-    """Pass signals on to the child, and exit with its exit code. Does not return."""
-
-    def pass_on(number: int, _frame: object) -> None:
-        kill_if_there(child, number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, pass_on)
-    signal.signal(signal.SIGINT, signal.SIG_IGN if os.isatty(0) else pass_on)  # a terminal sends it to both
-    os._exit(read_code(os.waitpid(child, 0)[1]))
 
 
 assert sys.platform == "linux", "the benchmarks need Linux"

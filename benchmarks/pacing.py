@@ -1,31 +1,32 @@
-"""The plan of a paced storm, and latency counted from the plan: what a late generator would hide is in it.
+"""The plan of a paced storm, and latencies from the plan, which include the generator's own delay.
 
-A storm that waits for a slow system sends less just when it is slow (coordinated omission). So the plan stands before
-the storm starts, and an orphan that came late is late by the plan's instant, not by its own.
+A generator that waits for a slow system makes fewer orphans just when the system is slow (coordinated omission). So the
+instant of each orphan is planned before the storm starts, and the latency is counted from that instant, even if the
+orphan was made later.
 """
 
 from __future__ import annotations
 
-from typing import Iterable
+from collections.abc import Iterable
 
-SECOND = 1_000_000_000  # nanoseconds
+from .generators import Answer
 
 
 def planned_instant(start: int, rate: float, index: int) -> int:
-    """When orphan `index` is due, in nanoseconds of the clock of `start`; `rate` is orphans a second."""
+    """Return when orphan `index` is due, in nanoseconds of the clock of `start`. `rate`: orphans a second."""
     return start + int(index * 1e9 / rate)
 
 
 def latencies_from_plan(gone: Iterable[tuple[int, int]], start: int, rate: float) -> list[int]:
-    """Nanoseconds from the planned instant of each orphan, given as (index, gone), to the instant it was gone."""
+    """Return the nanoseconds from planned to reaped for each orphan, given as (index, instant it was reaped)."""
     return [instant - planned_instant(start, rate, index) for index, instant in gone]
 
 
-def achieved_rate(answer: dict) -> float:
-    """Orphans a second that a generator really made."""
+def achieved_rate(answer: Answer) -> float:
+    """Return how many orphans a second the generator really made."""
     return answer["made"] * 1e9 / max(1, answer["end"] - answer["start"])
 
 
-def late_share(answer: dict) -> float:
-    """The share of a paced storm's orphans that came later than the next one was due."""
+def late_share(answer: Answer) -> float:
+    """Return the share of a paced storm's orphans that were made later than the next one was due."""
     return answer.get("late", 0) / max(1, answer["made"] + answer["refused"])

@@ -1,17 +1,19 @@
-"""Exact percentiles by nearest rank, and none where there are too few values to tell it from the maximum."""
+"""Exact percentiles by nearest rank. A percentile is None if too few values tell it from the maximum."""
 
 from __future__ import annotations
 
 import math
-from typing import Optional, Sequence
+from collections.abc import Sequence
+from typing import Optional
 
 REPORTED = (50.0, 90.0, 99.0, 99.9)
 
 
 def percentile(ordered: Sequence[float], percent: float) -> Optional[float]:
-    """The smallest value that at least `percent` per cent of the values do not exceed.
+    """Return the smallest value that at least `percent` per cent of the values do not exceed.
 
-    `ordered` is sorted. None when a value above it would need more values than there are: p99.9 needs 1,000.
+    `ordered` must be sorted. Returns None if there are too few values to have one above the percentile: p99.9 needs
+    1,000.
     """
     count = len(ordered)
     if count == 0 or count * (100 - percent) < 100 * (1 - 1e-9):
@@ -20,7 +22,7 @@ def percentile(ordered: Sequence[float], percent: float) -> Optional[float]:
 
 
 def median(values: Sequence[float]) -> Optional[float]:
-    """The middle value, or the mean of the two in the middle; None when there is none."""
+    """Return the middle value, or the mean of the two in the middle; None without values."""
     ordered = sorted(values)
     if not ordered:
         return None
@@ -29,7 +31,7 @@ def median(values: Sequence[float]) -> Optional[float]:
 
 
 def summarise(values: Sequence[float]) -> dict[str, Optional[float]]:
-    """n, p50, p90, p99, p99.9 and max of values in any order."""
+    """Return n, p50, p90, p99, p99.9 and max of values in any order."""
     ordered = sorted(values)
     summary: dict[str, Optional[float]] = {"n": len(ordered)}
     for percent in REPORTED:
@@ -39,9 +41,9 @@ def summarise(values: Sequence[float]) -> dict[str, Optional[float]]:
 
 
 def curve(values: Sequence[float], points: int = 200) -> list[tuple[float, float]]:
-    """(share of the values that are at least this, value), from the upper half's first to the last of all.
+    """Return (share of the values that are at least `value`, value) for the upper half of the values, in order.
 
-    At most `points` of them, evenly on a log axis.
+    Returns at most `points` pairs, evenly spaced on a logarithmic axis.
     """
     ordered = sorted(values)
     count = len(ordered)

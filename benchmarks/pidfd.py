@@ -1,8 +1,7 @@
-"""A storm generator that measures its own orphans, for machines without tracepoints; the protocol is storm.c's.
+"""A storm generator that measures its own orphans, for machines without tracepoints. storm.c describes the protocol.
 
-The orphans live and are known by their PIDs. At its planned instant each gets SIGKILL; it is gone when its pidfd says
-POLLHUP (Linux 6.9 and later: the process has been reaped), or when kill(2) says ESRCH. Run as a script by
-`python3 -IS`.
+It makes live orphans, whose PIDs it knows, and kills each at its planned instant. An orphan has been reaped when its
+pidfd reports POLLHUP (from Linux 6.9 on), or when kill(2) fails with ESRCH. `python3 -IS` runs this file as a script.
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ import signal
 import sys
 import time
 
-POOL = 50  # orphans that are kept ready
-PATIENCE = 5_000_000_000  # nanoseconds until an orphan counts as never reaped
+POOL = 50  # live orphans that are made ahead of their instants
+PATIENCE = 5_000_000_000  # nanoseconds after which an orphan counts as never reaped
 
 
 def find_method() -> str:
-    """ "pidfd" where the kernel tells by POLLHUP that a process was reaped, else "polling"."""
+    """Return "pidfd" if the kernel reports POLLHUP for a process that was reaped, else "polling"."""
     if not hasattr(os, "pidfd_open"):
         return "polling"
     pid = os.fork()
@@ -38,7 +37,7 @@ def find_method() -> str:
 
 
 def make_orphans(count: int) -> list[int]:
-    """Live orphans; return their PIDs."""
+    """Make live orphans; return the PIDs of those that could be made."""
     read_end, write_end = os.pipe()
     parent = os.fork()
     if parent == 0:
@@ -58,31 +57,34 @@ def make_orphans(count: int) -> list[int]:
 
 
 class Observer:
-    """Kills orphans and sees when they are gone."""
+    """Kills orphans and records when each was reaped.
+
+    method: the result of find_method()
+    """
 
     def __init__(self, method: str) -> None:
         self.use_pidfd = method == "pidfd"
         self.poll = select.poll()
         self.pidfds: dict[int, int] = {}  # descriptor to PID
         self.killed: dict[int, int] = {}  # PID to the instant of its SIGKILL
-        self.gone: dict[int, int] = {}
-        self.sequence: list[int] = []
+        self.gone: dict[int, int] = {}  # PID to the instant at which it was reaped
+        self.sequence: list[int] = []  # PIDs in the order in which they were killed
 
     def watch(self, pids: list[int]) -> None:
-        """Get to know orphans before they are killed."""
+        """Open the pidfds of live orphans, so that their reaping can be observed."""
         for pid in pids if self.use_pidfd else ():
             descriptor = os.pidfd_open(pid)
             self.pidfds[descriptor] = pid
-            self.poll.register(descriptor, 0)  # POLLHUP is always reported
+            self.poll.register(descriptor, 0)  # poll(2) always reports POLLHUP
 
     def kill(self, pid: int) -> None:
-        """Make an orphan a zombie."""
+        """Kill an orphan, so that it becomes a zombie."""
         self.killed[pid] = time.monotonic_ns()
         self.sequence.append(pid)
         os.kill(pid, signal.SIGKILL)
 
     def look(self, wait: int) -> None:
-        """Note who is gone; wait for up to `wait` nanoseconds if nobody is."""
+        """Record the orphans that have been reaped; with pidfds, wait up to `wait` nanoseconds for the first one."""
         if self.use_pidfd:
             for descriptor, _ in self.poll.poll(wait / 1e6):
                 self.note(self.pidfds.pop(descriptor))
@@ -91,23 +93,23 @@ class Observer:
             return
         for pid in self.killed.keys() - self.gone.keys():
             try:
-                os.kill(pid, 0)  # kill(2): a zombie still exists
+                os.kill(pid, 0)  # kill(2) succeeds for a zombie, too
             except ProcessLookupError:
                 self.note(pid)
 
     def note(self, pid: int) -> None:
-        """An orphan is gone now."""
+        """Record that an orphan has been reaped by now."""
         self.gone[pid] = time.monotonic_ns()
 
     def finish(self) -> None:
-        """Wait for those that were killed."""
+        """Wait until all killed orphans have been reaped, up to PATIENCE nanoseconds."""
         deadline = time.monotonic_ns() + PATIENCE
         while len(self.gone) < len(self.killed) and time.monotonic_ns() < deadline:
             self.look(1_000_000)
 
 
 def storm(rate: float, count: int, method: str, pool: int = POOL) -> str:
-    """Kill orphans, each at its planned instant, or one after the other without a rate; report on each."""
+    """Kill orphans, each at its planned instant, or one after the other if `rate` is 0; return the answer."""
     observer = Observer(method)
     ready: list[int] = []
     late = latest = made = 0
@@ -123,7 +125,7 @@ def storm(rate: float, count: int, method: str, pool: int = POOL) -> str:
         planned = started + int(made * 1e9 / rate) if rate else time.monotonic_ns()
         while time.monotonic_ns() < planned:
             if len(observer.killed) == len(observer.gone) and len(ready) < min(pool, count - made):
-                more = make_orphans(1)  # only while nobody is waited for: it would delay the look
+                more = make_orphans(1)  # only while no zombie is left: fork(2) would delay the next look
                 observer.watch(more)
                 ready += more
             elif len(observer.killed) == len(observer.gone):
@@ -147,7 +149,7 @@ def storm(rate: float, count: int, method: str, pool: int = POOL) -> str:
 
 
 def main() -> None:
-    """`pidfd.py NAME`: obey commands as storm.c does."""
+    """Read commands from stdin and answer each, as storm.c does: `pidfd.py NAME`."""
     method = find_method()
     for line in sys.stdin:
         name, *numbers = line.split() or [""]

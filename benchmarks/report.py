@@ -1,21 +1,24 @@
-"""What is shown: tables, numbers with units, ratios, notes and warnings."""
+"""The text of a report: tables, numbers with units, ratios, notes and warnings; and the progress on stderr."""
 
 from __future__ import annotations
 
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Optional, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, Optional, TextIO
 
+from .charts import Chart
 from .inits import AGAIN
 
 NOTHING = "-"
+EQUAL = "equal"
 AND_MORE = " (and "
 
 
 @dataclass
 class Result:
-    """One experiment's outcome. curves: chart name to (line name to values in nanoseconds); data goes to the JSON."""
+    """The outcome of one experiment. rows are the cells of the table; data and charts are saved as JSON."""
 
     name: str
     title: str
@@ -24,12 +27,12 @@ class Result:
     notes: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     data: list[dict[str, Any]] = field(default_factory=list)
-    curves: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    charts: list[Chart] = field(default_factory=list)
     repeats: dict[str, int] = field(default_factory=dict)
     first: dict[str, int] = field(default_factory=dict)
 
     def warn(self, text: str, key: str = "") -> None:
-        """Say what is wrong with the data; of those with the same key only the first, and how many there were."""
+        """Add a warning about the data; of several with the same key keep the first, and count the others in it."""
         key = key or text
         self.repeats[key] = self.repeats.get(key, 0) + 1
         if self.repeats[key] == 1:
@@ -41,13 +44,13 @@ class Result:
             self.warnings[place] = f"{first}{AND_MORE}{self.repeats[key] - 1} more)"
 
     def note(self, text: str) -> None:
-        """Say once how the data are to be read."""
+        """Add a note on how to read the data, unless the result has it already."""
         if text not in self.notes:
             self.notes.append(text)
 
 
 def format_time(nanoseconds: Optional[float]) -> str:
-    """Three digits and a unit: 12.3 us, 1.23 ms."""
+    """Format nanoseconds with three digits and a unit: 12.3 us, 1.23 ms; None as NOTHING."""
     if nanoseconds is None:
         return NOTHING
     if nanoseconds <= 0:
@@ -59,26 +62,26 @@ def format_time(nanoseconds: Optional[float]) -> str:
 
 
 def format_number(value: Optional[float]) -> str:
-    """Three digits."""
+    """Format a number with three digits; None as NOTHING."""
     if value is None:
         return NOTHING
     return f"{value:,.0f}" if abs(value) >= 99.95 else f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
 
 
 def show_count(count: Optional[int]) -> str:
-    """A whole number, which may not be known."""
+    """Format a whole number; None as NOTHING."""
     return NOTHING if count is None else f"{count:,}"
 
 
 def format_bytes(count: Optional[float]) -> str:
-    """kB of 1024 bytes, as the kernel counts, or MB above ten thousand of them."""
+    """Format bytes as kB of 1024 bytes, as the kernel counts, from 10,240 kB on as MB; None as NOTHING."""
     if count is None:
         return NOTHING
     return f"{count / 1024:,.0f} kB" if count < 10240 * 1024 else f"{count / 1024 / 1024:,.1f} MB"
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as people say them: 12 s, 3.4 min, 2.8 h, 1.2 days."""
+    """Format seconds in a readable unit: 12.0 s, 3.4 min, 2.8 h, 1.2 days."""
     for unit, size in (("days", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"
@@ -86,9 +89,10 @@ def format_duration(seconds: float) -> str:
 
 
 class Ratios:
-    """One figure of every init beside the best peer's, and beside the noise that the A/A check has found.
+    """One figure of every init, compared with the best peer's figure and with the noise of the A/A check.
 
-    values: (name, own, value) of each contestant; `own` ones are not peers. The repeated init is the A/A check.
+    values: (name, own, value) of each init. Inits of this project (`own`) are not peers. An init and its repetition are
+    the A/A check.
     """
 
     def __init__(self, values: Sequence[tuple[str, bool, Optional[float]]]) -> None:
@@ -98,33 +102,33 @@ class Ratios:
                           for name in known if name.endswith(AGAIN) and name[:-len(AGAIN)] in known), default=None)
 
     def of(self, value: Optional[float]) -> Optional[float]:
-        """How many times the best peer's value it is."""
+        """Return a value divided by the best peer's; None without one of them."""
         return value / self.best if value is not None and self.best else None
 
     def inside_noise(self, ratio: Optional[float]) -> bool:
-        """Whether the same init twice differed by as much."""
+        """Return whether a ratio is not larger than that of the same init measured twice."""
         return bool(ratio and self.noise and max(ratio, 1 / ratio) <= self.noise)
 
     def show(self, value: Optional[float]) -> str:
-        """The ratio as text; ~ marks one inside the noise."""
+        """Return the ratio as text; "equal" if it is inside the noise."""
         ratio = self.of(value)
-        return NOTHING if ratio is None else f"{ratio:.2f}" + ("~" if self.inside_noise(ratio) else "")
+        return NOTHING if ratio is None else EQUAL if self.inside_noise(ratio) else f"{ratio:.2f}"
 
 
 def note_noise(result: Result, what: str, noise: Sequence[Optional[float]]) -> None:
-    """Say how far the A/A check was apart."""
+    """Add a note on the noise of the A/A check, and a warning if it is above 1.25."""
     known = [ratio for ratio in noise if ratio]
     if known:
         result.notes.append(f"A/A check: the same init twice differs in {what} by a factor of {max(known):.2f} at most "
-                            f"(median {sorted(known)[len(known) // 2]:.2f}); ~ marks a ratio inside its own row "
-                            "group's.")
+                            f"(median {sorted(known)[len(known) // 2]:.2f}); a ratio inside that of its "
+                            "own row group is called equal.")
         if max(known) > 1.25:
             result.warn(f"noisy: the same init twice differs by a factor of {max(known):.2f} in {what}; "
                         "repeat on a quieter machine before you trust small ratios")
 
 
 def render_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, aligned so that it is read as text as well; all but text columns to the right."""
+    """Return a Markdown table, aligned so that it is readable as text; columns other than texts are right-aligned."""
     widths = [max(len(row[place]) for row in [columns, *rows]) for place in range(len(columns))]
     texts = ("init", "load", "how", "reaped by", "result")
     left = [place == 0 or columns[place] in texts for place in range(len(columns))]
@@ -139,7 +143,7 @@ def render_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def render(result: Result) -> str:
-    """An experiment as text: title, table, notes, warnings."""
+    """Return an experiment as text: title, table, notes, warnings."""
     parts = [f"## {result.name}: {result.title}", "", render_table(result.columns, result.rows), ""]
     parts += [f"- {note}" for note in result.notes]
     parts += [f"- WARNING: {warning}" for warning in result.warnings]
@@ -147,9 +151,9 @@ def render(result: Result) -> str:
 
 
 class Progress:
-    """What is going on, on stderr: one line that is rewritten on a terminal, else a plain line now and then."""
+    """Shows progress on stderr: on a terminal, lines that are rewritten; else plain lines, at most every 5 seconds."""
 
-    def __init__(self, stream=None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, stream: Optional[TextIO] = None, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream = stream or sys.stderr
         self.terminal = self.stream.isatty()
         self.clock = clock
@@ -157,7 +161,7 @@ class Progress:
         self.lines = 0
 
     def show(self, *lines: str, force: bool = False) -> None:
-        """Show the lines in place of those shown before."""
+        """Show the lines; on a terminal they replace the previous ones. force: write them in any case."""
         if self.terminal:
             up = f"\x1b[{self.lines}A" if self.lines else ""
             self.stream.write(up + "".join(f"\r\x1b[K{line}\n" for line in lines))
@@ -168,12 +172,12 @@ class Progress:
         self.stream.flush()
 
     def clear(self) -> None:
-        """Take the lines away."""
+        """Remove the lines from the terminal."""
         if self.terminal and self.lines:
             self.stream.write(f"\x1b[{self.lines}A\x1b[J")
             self.stream.flush()
         self.lines = 0
 
     def keep(self) -> None:
-        """Leave the lines where they are."""
+        """Keep the current lines on the terminal: later ones are written below them."""
         self.lines = 0

@@ -1,7 +1,8 @@
-"""Reading the kernel's trace ring buffer in its binary form, with nanoseconds; the text form has microseconds.
+"""Read the kernel's trace ring buffer in its binary form, which has nanoseconds; the text form has microseconds.
 
-Kernel Documentation/trace/ftrace.rst (trace_pipe_raw), events/header_page and events/header_event describe it. Only
-little-endian machines: the bit fields of an event's header are in the other order elsewhere.
+The kernel's Documentation/trace/ftrace.rst (trace_pipe_raw) describes it, and so do events/header_page and
+events/header_event in tracefs. This module is for little-endian machines only: on others, the bit fields of an event's
+header are in the reverse order.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from dataclasses import dataclass
-from typing import Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 MISSED_EVENTS = 1 << 31  # in a page's commit field: events were lost before this page
 LENGTH_MASK = (1 << 20) - 1
@@ -20,7 +21,7 @@ TOP_BITS = 0xF8 << 56  # an absolute time stamp has 59 bits; the top 5 come from
 
 @dataclass
 class Event:
-    """One trace event: when (nanoseconds of the trace clock), in which task (a global PID), what, and its fields."""
+    """One trace event. time: nanoseconds of the trace clock; pid: the global PID of the task in which it happened."""
 
     time: int
     pid: int
@@ -29,11 +30,11 @@ class Event:
 
 
 class Format:
-    """The layout of one kind of event, from its `format` file."""
+    """The layout of one kind of event, from the text of its `format` file. wanted: the fields to read."""
 
     def __init__(self, name: str, text: str, wanted: tuple[str, ...]) -> None:
         self.name = name
-        self.number = int(re.search(r"^ID: (\d+)", text, re.MULTILINE).group(1))
+        self.number = int(re.findall(r"^ID: (\d+)", text, re.MULTILINE)[0])
         self.fields = []
         for declaration, offset, size, signed in re.findall(
                 r"field:([^;]+);\s*offset:(\d+);\s*size:(\d+);\s*signed:(\d);", text):
@@ -43,13 +44,13 @@ class Format:
                 self.fields.append((field, struct.Struct("<" + (code if signed == "1" else code.upper())), int(offset)))
 
     def read(self, time: int, record: bytes) -> Event:
-        """An event of this kind from its record."""
+        """Return the event of a record of this kind."""
         return Event(time, int.from_bytes(record[4:8], "little", signed=True), self.name,
                      {field: layout.unpack_from(record, offset)[0] for field, layout, offset in self.fields})
 
 
 def read_page(page: bytes) -> Iterator[tuple[int, bytes]]:
-    """(time, record) of each event in a page of the ring buffer."""
+    """Yield (time in nanoseconds, record) of each event in a page of the ring buffer."""
     time, commit = struct.unpack_from("<QQ", page)
     end = min(16 + (commit & LENGTH_MASK), len(page))
     position = 16
@@ -63,7 +64,7 @@ def read_page(page: bytes) -> Iterator[tuple[int, bytes]]:
             position += 4
             continue
         if kind == PADDING and delta == 0:
-            return  # nothing more in this page
+            return  # the rest of the page is empty
         time += delta
         if kind in (0, PADDING):
             length = int.from_bytes(page[position:position + 4], "little")
@@ -77,12 +78,12 @@ def read_page(page: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def missed(page: bytes) -> bool:
-    """Whether the kernel lost events before this page."""
+    """Return whether the kernel lost events before this page."""
     return bool(struct.unpack_from("<Q", page, 8)[0] & MISSED_EVENTS)
 
 
 def decode(pages: Iterator[bytes], formats: Mapping[int, Format]) -> Iterator[Event]:
-    """The events of known kinds in the pages of one CPU, in their order."""
+    """Yield the events of known kinds in the pages of one CPU, in their order."""
     for page in pages:
         for time, record in read_page(page):
             form = formats.get(int.from_bytes(record[:2], "little"))

@@ -1,4 +1,4 @@
-/* The storm generator: makes orphans on command. Same protocol as storm.py, which serves where no compiler is.
+/* The storm generator: makes orphans on command. storm.py has the same protocol, for machines without a compiler.
  *
  * storm NAME           reads commands from stdin, answers each with one line of key=value pairs; NAME becomes its comm,
  *                      by which the tracepoints are filtered.

@@ -1,6 +1,7 @@
-"""The storm generator in Python, for machines without a C compiler; the protocol is described in storm.c.
+"""The storm generator in Python, for machines without a C compiler. storm.c describes the protocol.
 
-Run as a script by `python3 -IS`: it imports nothing of this package, so that a fork copies as little as possible.
+`python3 -IS` runs this file as a script. It imports nothing of this package, so that fork(2) copies as little as
+possible.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import time
 
 
 def make_orphan(stays: bool) -> int:
-    """An orphan, by way of a parent that exits. Return 0, or the errno with which fork(2) was refused."""
+    """Make an orphan: fork a parent that forks it and exits. Return 0, or the errno of the fork(2) that failed.
+
+    stays: whether the orphan stays alive; else it exits at once
+    """
     try:
         parent = os.fork()
     except OSError as error:
-        return error.errno
+        return error.errno or 1
     if parent == 0:
         try:
             if os.fork() == 0:
@@ -24,12 +28,12 @@ def make_orphan(stays: bool) -> int:
                     signal.pause()
             os._exit(0)
         except OSError as error:
-            os._exit(error.errno)
+            os._exit(error.errno or 1)
     return os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1])
 
 
 def make_live(count: int) -> str:
-    """Orphans that stay alive until their namespace is ended."""
+    """Make orphans that stay alive until their namespace ends; return the answer."""
     made = refused = 0
     while made + refused < count and refused < 100:
         if make_orphan(True):
@@ -40,7 +44,7 @@ def make_live(count: int) -> str:
 
 
 def make_storm(rate: float, count: int) -> str:
-    """Orphans that exit at once, each at its planned instant; a rate of 0 has no plan."""
+    """Make orphans that exit at once, each at its planned instant, without a plan if `rate` is 0; return the answer."""
     made = refused = late = latest = first_refused = 0
     start = time.monotonic_ns() + (5_000_000 if rate else 0)
     for index in range(count):
@@ -60,7 +64,7 @@ def make_storm(rate: float, count: int) -> str:
 
 
 def make_burst(count: int) -> str:
-    """Zombies whose parent exits: all are handed to the init in one instant."""
+    """Make zombies whose parent then exits, so that the init gets all of them in one instant; return the answer."""
     start = time.monotonic_ns()
     parent = os.fork()
     if parent == 0:
@@ -69,16 +73,16 @@ def make_burst(count: int) -> str:
                 child = os.fork()
                 if child == 0:
                     os._exit(0)
-                os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # waitid(2): it stays a zombie
+                os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)  # WNOWAIT, waitid(2): it stays a zombie
             os._exit(0)
         except OSError as error:
-            os._exit(error.errno)
-    error = os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1])
-    return f"made={0 if error else count} refused={error} start={start} end={time.monotonic_ns()}"
+            os._exit(error.errno or 1)
+    refused = os.waitstatus_to_exitcode(os.waitpid(parent, 0)[1])
+    return f"made={0 if refused else count} refused={refused} start={start} end={time.monotonic_ns()}"
 
 
 def receive() -> None:
-    """Write CLOCK_MONOTONIC, in nanoseconds as 8 bytes, for each SIGUSR1; a 0 when ready."""
+    """Write a 0 when ready, then the nanoseconds of CLOCK_MONOTONIC for each SIGUSR1; each number has 8 bytes."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGUSR1,))
     os.write(1, bytes(8))
     while True:
@@ -87,7 +91,7 @@ def receive() -> None:
 
 
 def obey(line: str) -> str:
-    """Carry out one command; return the answer."""
+    """Carry out one command, and return the answer."""
     name, *numbers = line.split() or [""]
     if name == "live":
         return make_live(int(numbers[0]))
@@ -101,7 +105,7 @@ def obey(line: str) -> str:
 
 
 def main() -> None:
-    """`storm.py NAME [receive]`."""
+    """Read commands from stdin and answer each, or receive signals: `storm.py NAME [receive]`."""
     with open("/proc/self/comm", "w") as file:
         file.write(sys.argv[1])
     if sys.argv[2:] == ["receive"]:

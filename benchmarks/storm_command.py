@@ -1,4 +1,4 @@
-"""The stress test for one init: storm it for a while, live, and see that no zombie and no exit code is lost."""
+"""The stress test for one init: storm it with orphans, show the progress, and print a verdict."""
 
 from __future__ import annotations
 
@@ -7,49 +7,74 @@ import time
 from . import namespaces, procfs
 from .bench import Bench
 from .inits import INIT, Init
+from .namespaces import Running, StartError
+from .pacing import achieved_rate
 from .percentiles import summarise
-from .report import Result, format_time
+from .report import Result, format_number, format_time
+from .verdict import CODE, Seen, judge
 
-CODE = 42  # the main child's exit code, which the init must have as its own
-SLICE = 1.0  # seconds of storm between two looks: a tracer's buffer holds that much
-FLAT_SLICE = 2000  # orphans between two looks when there is no rate
+SLICE = 1.0  # seconds of storm between two measurements; the tracer's buffer holds that much
+FLAT_SLICE = 2000  # orphans between two measurements without a rate
+BURST = 500  # zombies that the init gets in one instant, at the end
+PATIENCE = 2.0  # seconds: a zombie that waits this much longer than it may counts as not reaped
 
 
-def run(bench: Bench, init: Init, rate: float, seconds: float) -> int:
-    """Storm the init; return 1 if a zombie is left or the main child's exit code is lost, else 0."""
+def run(bench: Bench, init: Init, rate: float, seconds: float, within: float) -> int:
+    """Storm the init, print a verdict, and return the exit code that goes with it.
+
+    rate: orphans a second, 0 for as many as possible; within: seconds that a zombie may wait
+    """
     result = Result("storm", "", [])
-    latencies: list[int] = []
-    made = refused = 0
+    seen = Seen(has_main=init.kind == INIT)
     with bench.start(init) as running:
-        before = namespaces.adopted_children(running)
-        began = time.monotonic()
-        while time.monotonic() - began < seconds:
-            slice_seconds = min(SLICE, seconds)
-            command = f"paced {rate} {max(1, int(rate * slice_seconds))}" if rate else f"flat {FLAT_SLICE}"
-            storm = bench.measure(running, command, result, init.name)
-            made += storm.answer["made"]
-            refused += storm.answer["refused"]
-            latencies += storm.latencies
-            bench.progress.show(f"{time.monotonic() - began:5.0f} s  {made:>9,} orphans  {storm.left} zombies left  "
-                                f"p99 {format_time(summarise(storm.latencies)['p99'])}")
-        namespaces.wait_reaped(running, before, 5)
-        zombies = procfs.count_zombies(running.pid)
-        code = running.end_main(CODE) if init.kind == INIT else CODE
+        try:
+            make_storms(bench, running, init, rate, seconds, within, seen, result)
+            seen.left = procfs.count_zombies(running.pid)
+            seen.died = running.wait(0)
+            if seen.has_main and seen.died is None:
+                seen.code = running.end_main(CODE)
+        except (StartError, OSError):
+            seen.died = running.wait(1)
+            if seen.died is None:
+                raise
     bench.progress.keep()
-    print_outcome(made, refused, zombies, code, latencies, result, init.kind == INIT)
-    return int(zombies > 0 or code != CODE or made == 0)
+    code, verdict = judge(seen, within)
+    if seen.died is None:
+        print_figures(seen, result)
+    print("\n".join(verdict), flush=True)
+    return code
 
 
-def print_outcome(made: int, refused: int, zombies: int, code, latencies: list[int], result: Result,
-                  has_main: bool) -> None:
-    """Say what came of it."""
-    summary = summarise(latencies)
-    print(f"orphans made: {made:,}; refused: {refused:,}; zombies left: {zombies}")
-    print("reap latency: " + ", ".join(f"{name} {format_time(value)}" for name, value in summary.items() if name != "n")
-          + f", of {summary['n']:,} measured")
-    if has_main:
-        print(f"exit code of the main child: {CODE}, of the init: "
-              + ("none: it did not end" if code is None else f"{code}{'' if code == CODE else ': LOST'}"))
+def make_storms(bench: Bench, running: Running, init: Init, rate: float, seconds: float, within: float, seen: Seen,
+                result: Result) -> None:
+    """Make orphans until the time is over, then a burst; collect the observations in `seen`."""
+    children = namespaces.adopted_children(running)
+    began = time.monotonic()
+    slice_seconds = min(SLICE, seconds)
+    command = f"paced {rate} {max(1, int(rate * slice_seconds))}" if rate else f"flat {FLAT_SLICE}"
+    while command:
+        storm = bench.measure(running, command, result, init.name, reaping=within + PATIENCE)
+        seen.made += storm.answer["made"]
+        seen.refused += storm.answer["refused"]
+        seen.waits += storm.latencies
+        seen.by_kernel = storm.by_kernel
+        now = max(0, namespaces.adopted_children(running) - children)
+        worst = format_time(max(seen.waits)) if seen.waits else "-"
+        what = "burst" if command.startswith("burst") else f"{format_number(achieved_rate(storm.answer))}/s"
+        bench.progress.show(f"{time.monotonic() - began:5.0f} s  {what:>8}  {seen.made:>9,} orphans  "
+                            f"{now:>6,} zombies now  worst wait {worst}")
+        if command.startswith("burst"):
+            return
+        if time.monotonic() - began >= seconds:
+            command = f"burst {BURST}"
+
+
+def print_figures(seen: Seen, result: Result) -> None:
+    """Print the figures behind the verdict, with the notes and warnings about them."""
+    summary = summarise(seen.waits)
+    print(f"orphans made: {seen.made:,}; refused: {seen.refused:,}; zombies left: {seen.left:,}")
+    print("wait of a zombie: " + ", ".join(f"{name} {format_time(value)}" for name, value in summary.items()
+                                           if name != "n") + f", of {summary['n']:,} measured")
     for note in result.notes:
         print(note)
     for warning in result.warnings:

@@ -1,9 +1,10 @@
-"""Seeing an init from outside by the kernel's tracepoints, in a private instance of tracefs that is always removed."""
+"""Observe an init from outside by the kernel's tracepoints, in a private instance of tracefs that is always removed."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from typing import Optional
 
 from . import system
@@ -13,7 +14,7 @@ from .ringbuffer import Event, Format, decode, missed
 TRACEFS = "/sys/kernel/tracing"
 PREFIX = "pyinit-benchmarks-"
 
-# The events, and which of their fields are read.
+# The events, and the fields that are read.
 FORK, SIGNAL = "sched/sched_process_fork", "signal/signal_generate"
 CLONES = ("syscalls/sys_exit_clone", "syscalls/sys_exit_clone3", "syscalls/sys_exit_fork", "syscalls/sys_exit_vfork")
 WAITS = ("syscalls/sys_exit_wait4", "syscalls/sys_exit_waitid")
@@ -22,7 +23,7 @@ FIELDS = ("child_pid", "ret", "pid", "sig", "result", "code")
 SIGCHLD = 17
 IGNORED = 1  # signal_generate's result for a signal that the kernel dropped: TRACE_SIGNAL_IGNORED
 
-# Memory for the ring buffers, in bytes: of one CPU at most, and of all together.
+# The most memory for the ring buffers, in bytes: of one CPU, and of all CPUs together.
 PER_CPU, TOGETHER = 24 << 20, 256 << 20
 
 
@@ -38,7 +39,6 @@ class Tracer:
         self.formats: dict[int, Format] = {}
         self.enabled: list[str] = []
         self.lost = 0
-        self.pages = 0
 
     def __enter__(self) -> Tracer:
         """Create the instance. Raises Unavailable."""
@@ -49,7 +49,7 @@ class Tracer:
         try:
             os.mkdir(self.folder)
             self.write("tracing_on", "0")
-            self.write("trace_clock", "mono")  # CLOCK_MONOTONIC, as the storm generator's plan
+            self.write("trace_clock", "mono")  # CLOCK_MONOTONIC, the clock of the storm generator's plan
             cpus = os.cpu_count() or 1
             self.write("buffer_size_kb", str(min(PER_CPU, TOGETHER // cpus) // 1024))
             for event in (SIGNAL, FORK, *CLONES, *WAITS, EXEC, MASK):
@@ -70,14 +70,14 @@ class Tracer:
             self.write("tracing_on", "0")
             self.write("events/enable", "0")
         except OSError:
-            pass  # it was never made
+            pass  # the instance was not made
         try:
             os.rmdir(self.folder)
         except FileNotFoundError:
             pass
 
     def add(self, event: str) -> None:
-        """Learn an event's layout; an event that this kernel or machine lacks is left out."""
+        """Read the layout of an event; leave out an event that this kernel or machine lacks."""
         try:
             with open(f"{self.folder}/events/{event}/format", encoding="ascii") as file:
                 form = Format(event, file.read(), FIELDS)
@@ -87,12 +87,12 @@ class Tracer:
         self.enabled.append(event)
 
     def write(self, name: str, text: str) -> None:
-        """Write one of the instance's control files. Raises OSError."""
+        """Write to one of the instance's control files. Raises OSError."""
         with open(f"{self.folder}/{name}", "w", encoding="ascii") as file:
             file.write(text)
 
     def start_signals(self, number: int, sender: int) -> None:
-        """Record the signals of one kind that one process sends, and what the kernel made of each."""
+        """Record each signal `number` that process `sender` sends, and whether the kernel dropped it."""
         self.write("tracing_on", "0")
         self.write("trace", "")
         self.write(f"events/{SIGNAL}/filter", f"sig == {number} && common_pid == {sender}")
@@ -100,7 +100,7 @@ class Tracer:
         self.write("tracing_on", "1")
 
     def start_masks(self) -> None:
-        """Record when programs are executed, and when signal masks are changed, whoever does it."""
+        """Record every execve(2) and every change of a signal mask, of all processes."""
         self.write("tracing_on", "0")
         self.write("trace", "")
         for event in {EXEC, MASK} & set(self.enabled):
@@ -108,7 +108,7 @@ class Tracer:
         self.write("tracing_on", "1")
 
     def start(self, init: int, storm: str) -> None:
-        """Record SIGCHLDs to the init, its waits, and the forks of processes that are named `storm`."""
+        """Record SIGCHLDs to the init, its wait calls, and the forks of processes whose comm is `storm`."""
         self.write("tracing_on", "0")
         self.write("trace", "")
         for event in [event for event in self.enabled if event not in (EXEC, MASK)]:
@@ -125,19 +125,19 @@ class Tracer:
         self.write("tracing_on", "1")
 
     def stop(self) -> list[Event]:
-        """Stop recording; return the events in the order of their time. self.lost is how many the kernel dropped."""
+        """Stop recording; return the events sorted by time. Sets self.lost to the number that the kernel lost."""
         self.write("tracing_on", "0")
         self.write("events/enable", "0")
-        self.lost = self.pages = 0
-        events = []
+        self.lost = 0
+        events: list[Event] = []
         for cpu in sorted(os.listdir(f"{self.folder}/per_cpu")):
             self.lost += self.count_lost(cpu)
             events += decode(self.read_pages(cpu), self.formats)
         events.sort(key=lambda event: event.time)
         return events
 
-    def read_pages(self, cpu: str):
-        """The pages of one CPU's ring buffer; reading removes them."""
+    def read_pages(self, cpu: str) -> Iterator[bytes]:
+        """Yield the pages of one CPU's ring buffer; reading removes them. Counts losses."""
         size = self.page_size()
         descriptor = os.open(f"{self.folder}/per_cpu/{cpu}/trace_pipe_raw", os.O_RDONLY | os.O_NONBLOCK)
         try:
@@ -148,14 +148,13 @@ class Tracer:
                     return
                 if not page:
                     return
-                self.pages += 1
                 self.lost += missed(page)
                 yield page
         finally:
             os.close(descriptor)
 
     def page_size(self) -> int:
-        """The size of a ring buffer's page in bytes; Linux 6.8 made it variable."""
+        """Return the size in bytes of a page of the ring buffer, which is variable from Linux 6.8 on."""
         try:
             with open(f"{self.folder}/buffer_subbuf_size_kb", encoding="ascii") as file:
                 return int(file.read()) * 1024
@@ -163,24 +162,24 @@ class Tracer:
             return os.sysconf("SC_PAGE_SIZE")
 
     def count_lost(self, cpu: str) -> int:
-        """How many events the kernel overwrote or dropped on a CPU."""
+        """Return how many events the kernel overwrote or dropped on a CPU."""
         with open(f"{self.folder}/per_cpu/{cpu}/stats", encoding="ascii") as file:
             values = dict(line.split(":", 1) for line in file if ":" in line)
         return sum(int(values.get(name, "0")) for name in ("overrun", "commit overrun", "dropped events"))
 
 
 def mount_tracefs() -> None:
-    """Mount tracefs where it is missing; it stays, as it is where the kernel's own tools expect it."""
+    """Mount tracefs if it is missing. It stays mounted: other tools expect it there. Raises Unavailable."""
     if os.path.isdir(f"{TRACEFS}/instances"):
         return
     try:
         system.mount("nodev", TRACEFS, "tracefs")
     except OSError as error:
-        raise Unavailable(f"{TRACEFS} is not there and cannot be mounted: {os.strerror(error.errno)}") from None
+        raise Unavailable(f"{TRACEFS} is not there and cannot be mounted: {os.strerror(error.errno or 0)}") from None
 
 
 def remove_stale_instances() -> None:
-    """Remove what a harness left that was killed by SIGKILL: the instances whose PID is gone."""
+    """Remove the instances of harnesses that SIGKILL ended: their PIDs no longer exist. Raises Unavailable."""
     try:
         names = os.listdir(f"{TRACEFS}/instances")
     except OSError as error:
@@ -195,7 +194,7 @@ def remove_stale_instances() -> None:
 
 
 def open_tracer() -> tuple[Optional[Tracer], str]:
-    """A tracer that has been entered, or None and why there is none."""
+    """Return an entered tracer and "", or None and the reason."""
     try:
         return Tracer().__enter__(), ""
     except Unavailable as reason:

@@ -1,1 +1,1 @@
-"""One module an experiment; each has `run(bench) -> Result`."""
+"""The experiments: one module for each, with `run(bench) -> Result`."""

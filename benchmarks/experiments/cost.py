@@ -1,4 +1,4 @@
-"""What a reaped orphan costs the init: CPU, context switches and wait calls."""
+"""Measure what a reaped orphan costs the init: CPU, context switches and wait calls."""
 
 from __future__ import annotations
 
@@ -13,23 +13,25 @@ from ..report import NOTHING, Ratios, Result, format_number, format_time, note_n
 
 NAME = "cost"
 
-# One orphan at a time shows what a wakeup costs, a burst what the loop costs.
+# One orphan at a time shows the cost of a wakeup; a burst shows the cost of the loop.
 LOADS = (("500/s", "paced 500 1000"), ("flat out", "flat 5000"), ("burst 1,000", "burst 1000"),
          ("burst 10,000", "burst 10000"))
 QUICK_LOADS = (("500/s", "paced 500 100"), ("flat out", "flat 1000"), ("burst 1,000", "burst 1000"))
 TURNS, QUICK_TURNS = 7, 2
 
+Key = tuple[str, str]  # load, and name of an init
+
 
 def run(bench: Bench) -> Result:
-    """Measure every init under every load, without tracing; then count its wait calls with it."""
+    """Measure every init under every load without tracing; then count its wait calls in a traced storm."""
     loads = QUICK_LOADS if bench.quick else LOADS
     inits = bench.reapers()
     result = Result(NAME, "CPU of the init, context switches and wait calls for each orphan that it reaps",
                     ["load", "init", "turns", "CPU", "CPU min", "CPU / best peer", "switches", "wait calls",
                      "zombies at most"])
-    seen: dict[tuple[str, str], list[tuple[float, float]]] = {}
-    waits: dict[tuple[str, str], float] = {}
-    most: dict[tuple[str, str], Optional[int]] = {}
+    seen: dict[Key, list[tuple[float, float]]] = {}
+    waits: dict[Key, float] = {}
+    most: dict[Key, Optional[int]] = {}
     for init in bench.turns(QUICK_TURNS if bench.quick else TURNS, inits, NAME):
         try:
             with bench.start(init) as running:
@@ -55,7 +57,7 @@ def run(bench: Bench) -> Result:
 
 
 def measure_cost(running: Running, command: str) -> tuple[float, float]:
-    """(nanoseconds of CPU, context switches) for each orphan of one storm that is not traced."""
+    """Run one storm without tracing; return (nanoseconds of CPU, context switches) for each reaped orphan."""
     children = namespaces.adopted_children(running)
     cpu, switches = procfs.read_cpu(running.pid), procfs.read_switches(running.pid)
     made = running.helper.ask(command)["made"]
@@ -65,8 +67,9 @@ def measure_cost(running: Running, command: str) -> tuple[float, float]:
     return (procfs.read_cpu(running.pid) - cpu) / reaped, (procfs.read_switches(running.pid) - switches) / reaped
 
 
-def add_rows(result: Result, load: str, inits: list[Init], seen: dict, waits: dict, most: dict):
-    """One load's rows; return the A/A check's ratio."""
+def add_rows(result: Result, load: str, inits: list[Init], seen: dict[Key, list[tuple[float, float]]],
+             waits: dict[Key, float], most: dict[Key, Optional[int]]) -> Optional[float]:
+    """Add the rows of one load; return the ratio of the A/A check."""
     middle = {init.name: median([cpu for cpu, _ in seen.get((load, init.name), [])]) for init in inits}
     ratios = Ratios([(init.name, init.own, middle[init.name]) for init in inits])
     for init in inits:

@@ -1,4 +1,4 @@
-"""Signals through the init to the main child: how late they are, also in a storm, and how many are lost early on."""
+"""Measure signals through the init to the main child: their latency, also in a storm, and how many are lost early."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Optional
 
 from .. import namespaces, procfs
 from ..bench import Bench
+from ..charts import chart_latencies
 from ..inits import INIT, Init
 from ..namespaces import SLEEPING_MAIN, Running, StartError
 from ..percentiles import summarise
@@ -23,31 +24,37 @@ NAME = "forward"
 SIGNALS, QUICK_SIGNALS = 500, 100
 TURNS, QUICK_TURNS = 4, 1
 EARLY, QUICK_EARLY = 150, 6
-# Orphans flat out, and then many zombies in one instant: an init that reaps them all before it looks at its signals
-# makes a signal wait for that long.
+# Orphans flat out, and then many zombies in one instant. An init that reaps all of them before it looks at its signals
+# delays a signal for that long.
 STORM, QUICK_STORM = ("flat 20000", "burst 5000"), ("flat 1000", "burst 1000")
 
 STRAIGHT = "no init: straight to it"
 GROUP = " (to the group)"
 COUNTING = " --stats"
 EARLY_WINDOW = 0.010  # seconds after the exec within which early signals are sent
-MASKED_WINDOW = 0.005  # seconds after the mask was set within which further ones are sent
-PATIENCE, QUICK_PATIENCE = 0.5, 0.3  # seconds after which a signal is lost
+MASKED_WINDOW = 0.005  # seconds after the mask was set within which the others are sent
+PATIENCE, QUICK_PATIENCE = 0.5, 0.3  # seconds after which a signal counts as lost
 
 
 @dataclass
 class Early:
-    """One early SIGTERM. masked: whether it was sent only after the mask was seen; sent: before and after kill(2)."""
+    """One early SIGTERM.
+
+    masked    whether it was sent after the mask was seen
+    sent      nanoseconds of CLOCK_MONOTONIC before and after kill(2)
+    lost      whether the init did not end
+    dropped   whether the kernel dropped it, because the init neither blocked nor caught it
+    """
 
     pid: int
     masked: bool
     sent: tuple[int, int]
     lost: bool
-    dropped: bool  # by the kernel, as the init had not blocked nor caught it
+    dropped: bool
 
 
 def run(bench: Bench) -> Result:
-    """Measure both for every init that has a main child, to it alone and to its process group."""
+    """Measure latency and loss for every init with a main child: signals to that child, and to its process group."""
     result = Result(NAME, "latency from kill(2) to the main child's handler; early signals lost",
                     ["init", "n", "p50", "p90", "p99", "max", "p50 / best peer", "p99 in a storm", "worst in a storm",
                      f"lost in the first {EARLY_WINDOW * 1000:.0f} ms", "of them before mask",
@@ -58,7 +65,7 @@ def run(bench: Bench) -> Result:
     for init in bench.turns(QUICK_TURNS if bench.quick else TURNS, [straight(), *inits], NAME):
         try:
             latencies.setdefault(init.name, []).extend(measure_latency(bench, init))
-            if init.name != STRAIGHT:  # which does not reap
+            if init.name != STRAIGHT:  # the receiver does not reap
                 stormy.setdefault(init.name, []).extend(measure_in_storm(bench, init))
         except StartError as error:
             result.warn(f"{init.name}: {error}")
@@ -67,9 +74,9 @@ def run(bench: Bench) -> Result:
 
 
 def measure_early(bench: Bench, inits: list[Init]) -> dict[str, list[Early]]:
-    """Early signals to every init, half of them soon after the exec and half soon after the mask."""
+    """Send early signals to every init, half of them soon after the exec and half soon after the mask; return them."""
     outcomes: dict[str, list[Early]] = {}
-    chance = random.Random(1)  # the same moments in each run
+    chance = random.Random(1)  # the same delays in each run
     if bench.tracer:
         bench.tracer.start_signals(signal.SIGTERM, os.getpid())
     for init in bench.turns(QUICK_EARLY if bench.quick else EARLY, inits, f"{NAME}: early signals"):
@@ -86,8 +93,9 @@ def measure_early(bench: Bench, inits: list[Init]) -> dict[str, list[Early]]:
 
 
 def variants(bench: Bench) -> list[Init]:
-    """Every init with a main child, pyinit also with the loop that counts, the command lines that forward to the group,
-    and the A/A check.
+    """Return the inits with a main child, and the A/A check.
+
+    pyinit appears again with --stats. Each init that can forward to the process group appears again with that option.
     """
     inits = bench.of_kind(INIT)
     inits += [init.with_command([*init.command[:-1], "--stats=/dev/null", "--"], init.name + COUNTING)
@@ -97,64 +105,68 @@ def variants(bench: Bench) -> list[Init]:
 
 
 def straight() -> Init:
-    """No init at all: the receiver is PID 1 itself."""
+    """Return an Init without a command: the receiver itself is PID 1."""
     return Init(STRAIGHT, INIT, [], own=True)
 
 
 def measure_latency(bench: Bench, init: Init) -> list[int]:
-    """Nanoseconds from before kill(2) to the main child's handler, for each of a number of SIGUSR1."""
+    """Send a number of SIGUSR1; return the nanoseconds from before kill(2) to the main child's handler for each."""
     receiver = bench.generator.receiver(bench.name)
     with namespaces.start([*init.command, *receiver], mode=bench.mode, stdout=True) as running:
-        if read_stamp(running) != 0:
-            raise StartError(f"{init.name}: the main child did not get ready")
-        procfs.wait_settled(running.pid)
+        wait_ready(init, running)
         result = []
         for _ in range(QUICK_SIGNALS if bench.quick else SIGNALS):
-            before = time.monotonic_ns()
-            os.kill(running.pid, signal.SIGUSR1)
-            stamp = read_stamp(running)
-            if stamp is None:
-                raise StartError(f"{init.name}: a signal did not arrive")
-            result.append(stamp - before)
+            result.append(time_signal(init, running))
             time.sleep(0.001)
         return result
 
 
 def measure_in_storm(bench: Bench, init: Init) -> list[int]:
-    """As measure_latency(), for as many signals as fit into a storm of orphans that the init has to reap."""
+    """Measure as measure_latency() does, with as many signals as fit into a storm that the init must reap."""
     receiver = bench.generator.receiver(bench.name)
     with namespaces.start([*init.command, *receiver], bench.generator.storm(bench.name), mode=bench.mode,
                           stdout=True) as running:
-        if read_stamp(running) != 0:
-            raise StartError(f"{init.name}: the main child did not get ready")
-        procfs.wait_settled(running.pid)
+        wait_ready(init, running)
         children = namespaces.adopted_children(running)
         result = []
         for storm in QUICK_STORM if bench.quick else STORM:
             running.helper.send(storm)
             while not running.helper.answered() or namespaces.adopted_children(running) > children:
-                before = time.monotonic_ns()
-                os.kill(running.pid, signal.SIGUSR1)
-                stamp = read_stamp(running)
-                if stamp is None:
-                    raise StartError(f"{init.name}: a signal did not arrive in a storm")
-                result.append(stamp - before)
+                result.append(time_signal(init, running))
                 time.sleep(0.0005)
             running.helper.receive(PATIENCE)
         return result
 
 
+def wait_ready(init: Init, running: Running) -> None:
+    """Wait until the main child is ready for signals and the init has settled. Raises StartError."""
+    if read_stamp(running) != 0:
+        raise StartError(f"{init.name}: the main child did not get ready")
+    procfs.wait_settled(running.pid)
+
+
+def time_signal(init: Init, running: Running) -> int:
+    """Send SIGUSR1; return the nanoseconds from before kill(2) to the main child's handler. Raises StartError."""
+    before = time.monotonic_ns()
+    os.kill(running.pid, signal.SIGUSR1)
+    stamp = read_stamp(running)
+    if stamp is None:
+        raise StartError(f"{init.name}: a signal did not arrive")
+    return stamp - before
+
+
 def read_stamp(running: Running) -> Optional[int]:
-    """The main child's next time stamp in nanoseconds; None when there is none within a few seconds."""
+    """Return the main child's next time stamp in nanoseconds, or None if it does not come within 5 seconds."""
     readable, _, _ = select.select([running.from_main], [], [], 5)
     data = os.read(running.from_main, 8) if readable else b""
     return int.from_bytes(data, sys.byteorder) if len(data) == 8 else None
 
 
 def send_early(bench: Bench, init: Init, delay: float, masked: bool) -> Optional[Early]:
-    """Send SIGTERM `delay` seconds after the exec, or after the mask was set; None if it never was.
+    """Send SIGTERM `delay` seconds after the exec or, if `masked`, after the mask was set.
 
-    The main child has the default disposition for it, so that the whole ends unless the signal was lost.
+    The main child has the default disposition for SIGTERM, so the init ends unless the signal was lost. Returns None if
+    the mask was never set.
     """
     patience = QUICK_PATIENCE if bench.quick else PATIENCE
     pid = namespaces.spawn([*init.command, *SLEEPING_MAIN], bench.mode)
@@ -163,7 +175,7 @@ def send_early(bench: Bench, init: Init, delay: float, masked: bool) -> Optional
             return None
         instant = time.monotonic() + delay
         while time.monotonic() < instant:
-            pass  # sleeping would be too coarse
+            pass  # a sleep would be too coarse
         kept = procfs.blocks_or_catches(pid, signal.SIGTERM)
         before = time.monotonic_ns()
         os.kill(pid, signal.SIGTERM)
@@ -175,7 +187,7 @@ def send_early(bench: Bench, init: Init, delay: float, masked: bool) -> Optional
 
 
 def wait_masked(pid: int) -> bool:
-    """Wait until a SIGTERM would be kept; False if that takes longer than a second."""
+    """Wait until the process blocks or catches SIGTERM; return False if that takes longer than a second."""
     deadline = time.monotonic() + 1
     while time.monotonic() < deadline:
         if procfs.blocks_or_catches(pid, signal.SIGTERM):
@@ -183,8 +195,9 @@ def wait_masked(pid: int) -> bool:
     return False
 
 
-def add_rows(result: Result, inits: list[Init], latencies: dict, stormy: dict, outcomes: dict) -> None:
-    """A row for each init; the ratio is to the best peer that forwards to the same."""
+def add_rows(result: Result, inits: list[Init], latencies: dict[str, list[int]], stormy: dict[str, list[int]],
+             outcomes: dict[str, list[Early]]) -> None:
+    """Add a row for each init, a chart, and notes."""
     everyone = [straight(), *inits]
     summaries = {init.name: summarise(latencies.get(init.name, [])) for init in everyone}
     ratios = Ratios([(init.name, init.own, summaries[init.name]["p50"]) for init in everyone])
@@ -204,7 +217,7 @@ def add_rows(result: Result, inits: list[Init], latencies: dict, stormy: dict, o
                             "early": len(first), "early_lost": sum(one.lost for one in first),
                             "early_dropped_by_kernel": len(dropped), "after_mask": len(after),
                             "after_mask_lost": sum(one.lost for one in after)})
-    result.curves["Signal latency to the main child"] = {name: values for name, values in latencies.items() if values}
+    result.charts.append(chart_latencies("Signal latency to the main child", latencies))
     result.notes += [
         "the handler reads the clock; the sender's system call and one wakeup are in every row, also in that without "
         "an init",
@@ -218,5 +231,5 @@ def add_rows(result: Result, inits: list[Init], latencies: dict, stormy: dict, o
 
 
 def show_lost(sent: list[Early]) -> str:
-    """How many were lost, of how many."""
+    """Return how many signals were lost, of how many, as text."""
     return f"{sum(one.lost for one in sent)} of {len(sent)}" if sent else NOTHING

@@ -1,4 +1,4 @@
-"""What an init does while there is nothing to do: it should be nothing."""
+"""Measure an init that has nothing to do: it should neither wake up nor use CPU."""
 
 from __future__ import annotations
 
@@ -39,12 +39,12 @@ def run(bench: Bench) -> Result:
 
 
 def read(pid: int) -> tuple[int, int]:
-    """(context switches, nanoseconds of CPU) so far."""
+    """Return (context switches, nanoseconds of CPU) of a process since its start."""
     return procfs.read_switches(pid), procfs.read_cpu(pid)
 
 
 def watch(bench: Bench, seconds: float) -> None:
-    """Wait, and show that it goes on."""
+    """Wait for some seconds, and show the progress."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         bench.progress.show(f"{NAME}: {deadline - time.monotonic():.0f} s left")

@@ -1,4 +1,4 @@
-"""Memory of one init, and of all the pauses of a Kubernetes node."""
+"""Measure the memory of one init, and of all the pauses of a Kubernetes node."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ..inits import INIT, PAUSE, SLEEPER, Init
 from ..report import NOTHING, Ratios, Result, format_bytes
 
 NAME = "memory"
-PODS = 110  # Kubernetes' default for the pods of a node
+PODS = 110  # Kubernetes' default for the most pods of a node
 FIELDS = ("Rss", "Pss", "Private_Dirty")
 BARE = "python3 -IS, idle"
 
 
 def run(bench: Bench) -> Result:
-    """Read smaps_rollup of one of each, then of all the pauses at once."""
+    """Read smaps_rollup of one of each init, then of PODS of each pause at once."""
     os.sync()  # a page of a file that was just written counts as private and dirty until it is on disk
     result = Result(NAME, f"memory of one, and the sum of {PODS} pauses that are alive at once",
                     ["init", "RSS", "PSS", "private dirty", "private / bare python", f"{PODS} RSS", f"{PODS} PSS",
@@ -39,19 +39,22 @@ def run(bench: Bench) -> Result:
 
 
 def measure(bench: Bench, init: Init, count: int) -> dict[str, int]:
-    """The sum of each field, in bytes, over `count` that are alive at once."""
+    """Return the sum of each field, in bytes, over `count` copies of an init that run at once."""
     main = namespaces.WAITING_MAIN if init.kind == INIT else []
     with ExitStack() as stack:
         pids = [stack.enter_context(namespaces.start([*init.command, *main], mode=bench.mode)).pid
                 for _ in range(count)]
         for pid in pids:
+            if main:
+                procfs.wait_executed(pid, main[0])
             procfs.wait_settled(pid)
         memory = [procfs.read_memory(pid) for pid in pids]
         return {field: sum(one[field] for one in memory) for field in FIELDS}
 
 
-def add_rows(result: Result, inits: list[Init], single: dict, sums: dict) -> None:
-    """A row for each; ratios of private memory, to bare Python and to the best peer."""
+def add_rows(result: Result, inits: list[Init], single: dict[str, dict[str, int]],
+             sums: dict[str, dict[str, int]]) -> None:
+    """Add a row for each init, with its ratios of private memory to bare Python and to the best peer."""
     bare = single[BARE]["Private_Dirty"]
     ratios = Ratios([(init.name, init.own, single[init.name]["Private_Dirty"]) for init in inits
                      if init.kind != SLEEPER])

@@ -1,8 +1,12 @@
-"""Reap latency: from the instant a zombie can be reaped to the instant it is gone."""
+"""Measure the reap latency: from the instant at which a zombie can be reaped until it is reaped."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Optional
+
 from ..bench import Bench, Storm
+from ..charts import chart_latencies
 from ..inits import Init
 from ..namespaces import StartError
 from ..pacing import achieved_rate, late_share
@@ -11,12 +15,15 @@ from ..report import NOTHING, Ratios, Result, format_number, format_time, note_n
 
 NAME = "reap"
 
-# Loads: name, the generator's command, how often a turn. Turns in a whole run and in a quick one.
+# Each load: its name, the generator's command, and how many times it runs in a turn.
 LOADS = (("500/s", "paced 500 2000", 1), ("5,000/s", "paced 5000 10000", 1), ("flat out", "flat 10000", 1),
          ("burst 100", "burst 100", 10), ("burst 1,000", "burst 1000", 3), ("burst 10,000", "burst 10000", 1))
 QUICK_LOADS = (("500/s", "paced 500 200", 1), ("5,000/s", "paced 5000 1000", 1), ("flat out", "flat 1000", 1),
                ("burst 100", "burst 100", 2), ("burst 1,000", "burst 1000", 1))
 TURNS, QUICK_TURNS = 5, 1
+
+Storms = dict[tuple[str, str], list[Storm]]  # by load and init
+Noise = dict[str, list[Optional[float]]]  # the A/A check's ratios, by metric
 
 METHODS = {
     "tracepoints": "from the kernel's tracepoints: signal_generate of SIGCHLD to the init, to the return of wait4 or "
@@ -35,10 +42,10 @@ def run(bench: Bench) -> Result:
     result = Result(NAME, "latency from the instant a zombie can be reaped to the instant it is gone",
                     ["load", "init", "n", "p50", "p90", "p99", "p99.9", "max", "p50 / best peer", "p99 / best peer",
                      "p99 from plan", "late", "rate", "zombies at most"])
-    storms: dict[tuple[str, str], list[Storm]] = {}
+    storms: Storms = {}
     for init in bench.turns(QUICK_TURNS if bench.quick else TURNS, inits, NAME):
         measure_loads(bench, init, loads, storms, result)
-    noise: dict[str, list] = {"p50": [], "p99": []}
+    noise: Noise = {"p50": [], "p99": []}
     for load, _, _ in loads:
         add_rows(result, load, inits, storms, noise)
     result.notes.append(METHODS[bench.how])
@@ -52,8 +59,9 @@ def run(bench: Bench) -> Result:
     return result
 
 
-def measure_loads(bench: Bench, init: Init, loads, storms: dict, result: Result) -> None:
-    """One turn of one init: all loads, one after the other."""
+def measure_loads(bench: Bench, init: Init, loads: Sequence[tuple[str, str, int]], storms: Storms,
+                  result: Result) -> None:
+    """Run one turn of one init, all loads one after the other; add the storms to `storms`."""
     try:
         with bench.start(init) as running:
             for load, command, times in loads:
@@ -63,8 +71,8 @@ def measure_loads(bench: Bench, init: Init, loads, storms: dict, result: Result)
         result.warn(f"{init.name}: {error}")
 
 
-def add_rows(result: Result, load: str, inits: list[Init], storms: dict, noise: dict) -> None:
-    """One load's rows, with ratios to the best peer, and its curves."""
+def add_rows(result: Result, load: str, inits: list[Init], storms: Storms, noise: Noise) -> None:
+    """Add the rows of one load, with ratios to the best peer, and its chart; add the A/A check's ratios to `noise`."""
     pooled = {init.name: [latency for storm in storms.get((load, init.name), []) for latency in storm.latencies]
               for init in inits}
     summaries = {name: summarise(values) for name, values in pooled.items()}
@@ -89,4 +97,4 @@ def add_rows(result: Result, load: str, inits: list[Init], storms: dict, noise: 
                             "late_share": late, "rates": rate, "p50_ratio": ratios["p50"].of(summary["p50"]),
                             "p99_ratio": ratios["p99"].of(summary["p99"]),
                             "left": sum(storm.left for storm in mine)})
-    result.curves[f"Reap latency, {load}"] = {name: values for name, values in pooled.items() if values}
+    result.charts.append(chart_latencies(f"Reap latency, {load}", pooled))

@@ -1,11 +1,12 @@
-"""How long an init takes to start and to stop, and how long PID 1 loses signals meanwhile."""
+"""Measure how long an init takes to start and to stop, and how long PID 1 loses signals at the start."""
 
 from __future__ import annotations
 
 import os
 import signal
 import time
-from typing import Optional, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Optional
 
 from .. import namespaces, procfs
 from ..bench import Bench
@@ -21,23 +22,25 @@ TURNS, QUICK_TURNS = 40, 10
 STOP_TURNS, QUICK_STOP_TURNS = 15, 4
 
 TRUE, BARE = "true, alone", "python3 -IS -c pass"
-POLLING = 0.00005  # seconds between two looks; closer ones would take CPU from what is measured
-SELDOM = 0.02  # where the tracepoints tell when it was: each look holds up a start, which took half as long again
-PATIENCE = 1.0  # seconds to wait for an init to mask a signal, or to stop
+POLLING = 0.00005  # seconds between two looks at /proc; more looks would take CPU time from the measured start
+SELDOM = 0.02  # the same with tracepoints, which record the instant; more looks made a start take half as long again
+PATIENCE = 1.0  # seconds to wait until an init has masked signals, or has stopped
 
-# Not PID 1, tini and pyinit look whether they are a subreaper only in order to warn that they are not.
+# At another level, a tini that is not PID 1 checks whether it is a subreaper, only to warn that it is not.
 PLAIN_ENVIRONMENT = {**os.environ, "TINI_VERBOSITY": "0"}
+
+Times = dict[str, list[Optional[float]]]  # nanoseconds by name of an init; None for an event that never came
 
 
 def run(bench: Bench) -> Result:
-    """Measure starting, as PID 1 and as a plain process, then the window without a mask, then stopping."""
+    """Measure starts, as PID 1 and as a plain process, then the window without a mask and the stop."""
     result = Result(NAME, "INIT true over true; from exec to the signal mask; from SIGTERM to exit",
                     ["init", "PID 1: true", "over true", "/ bare python", "plain: true", "over true", "/ bare python",
                      "to mask", "SIGTERM to exit", "over / best peer"])
     inits = bench.with_check(bench.inits)
     starts = measure_starts(bench, bench.with_check(bench.of_kind(INIT, PAUSE)), result)
-    windows: dict[str, list[Optional[float]]] = {}
-    stops: dict[str, list[Optional[float]]] = {}
+    windows: Times = {}
+    stops: Times = {}
     for init in bench.turns(QUICK_STOP_TURNS if bench.quick else STOP_TURNS, inits, f"{NAME}: mask and stop"):
         windows.setdefault(init.name, []).append(measure_window(bench, init))
         try:
@@ -49,17 +52,17 @@ def run(bench: Bench) -> Result:
 
 
 def measure_starts(bench: Bench, inits: list[Init], result: Result) -> dict[tuple[str, str], list[int]]:
-    """Nanoseconds from posix_spawn(3) to the exit seen, for each (mode, name), all in turns."""
+    """Start all programs in turns; return the nanoseconds from posix_spawn(3) to the exit seen, by (mode, name)."""
     true = find_program("true") or "/bin/true"
     commands = [(TRUE, [true]), (BARE, [bench.python, "-IS", "-c", "pass"])]
     commands += [(init.name, [*init.command, true] if init.kind == INIT else init.command) for init in inits]
     pauses = {init.name for init in inits if init.kind == PAUSE}
-    modes = {NAMESPACE: os.environ, PLAIN: PLAIN_ENVIRONMENT}
+    modes: dict[str, Mapping[str, str]] = {NAMESPACE: os.environ, PLAIN: PLAIN_ENVIRONMENT}
     if bench.mode != NAMESPACE:
         del modes[NAMESPACE]
     times: dict[tuple[str, str], list[int]] = {}
     count = QUICK_TURNS if bench.quick else TURNS
-    for turn in range(count + 1):  # the first one only warms the page cache
+    for turn in range(count + 1):  # the first turn only warms the page cache
         for mode, environment in modes.items():
             for name, argv in commands:
                 bench.progress.show(f"{NAME}: turn {turn} of {count}: {name}")
@@ -73,10 +76,10 @@ def measure_starts(bench: Bench, inits: list[Init], result: Result) -> dict[tupl
     return times
 
 
-def time_run(argv: list[str], mode: str, environment, is_pause: bool) -> int:
-    """Nanoseconds that a program takes from posix_spawn(3) until its end is seen.
+def time_run(argv: list[str], mode: str, environment: Mapping[str, str], is_pause: bool) -> int:
+    """Run a program; return the nanoseconds from posix_spawn(3) until its end is seen.
 
-    A pause does not end by itself: it finds a SIGTERM that is pending. Raises StartError if that does not end it.
+    A pause does not end by itself, so it is started with a pending SIGTERM. Raises StartError if that does not end it.
     """
     before = time.monotonic_ns()
     pid = namespaces.spawn(argv, mode, environment, (signal.SIGTERM,) if is_pause else ())
@@ -95,11 +98,12 @@ def time_run(argv: list[str], mode: str, environment, is_pause: bool) -> int:
 
 
 def measure_window(bench: Bench, init: Init) -> Optional[float]:
-    """Nanoseconds from the exec until a SIGTERM would not be lost; None if never.
+    """Start an init; return the nanoseconds from its exec until it blocks or catches SIGTERM, or None if it never does.
 
-    That it is blocked or caught is seen by polling /proc; with tracepoints, when it was.
+    Polling /proc finds out whether it does. If there are tracepoints, they give the instant.
     """
     main = SLEEPING_MAIN if init.kind == INIT else []
+    warm_up([*init.command, *main], bench.mode)
     if bench.tracer:
         bench.tracer.start_masks()
     pid = namespaces.spawn([*init.command, *main], bench.mode)
@@ -117,16 +121,29 @@ def measure_window(bench: Bench, init: Init) -> Optional[float]:
     return polled if polled is None else find_window(events, pid) or polled
 
 
+def warm_up(command: Sequence[str], mode: str) -> None:
+    """Start a program once, so that the caches of the processor are those of one start in a row of several."""
+    pid = namespaces.spawn(command, mode)
+    time.sleep(SELDOM)
+    namespaces.end(pid, mode)
+
+
 def find_window(events: Sequence[Event], pid: int) -> Optional[int]:
-    """Nanoseconds from a process's last exec to the first change of its mask after that; None if that is not seen."""
-    executed = [event.time for event in events if event.pid == pid and event.name == EXEC]
-    masked = [event.time for event in events if event.pid == pid and event.name == MASK
-              and executed and event.time > executed[-1]]
-    return masked[0] - executed[-1] if masked else None
+    """Return the nanoseconds from an exec of a process to its first change of the mask after that, or None.
+
+    Of several execs it is the last one before the change: pyinit's launcher executes the interpreter with the mask set.
+    """
+    executed = None
+    for event in events:
+        if event.pid == pid and event.name == EXEC:
+            executed = event.time
+        elif event.pid == pid and event.name == MASK and executed is not None:
+            return event.time - executed
+    return None
 
 
 def measure_stop(bench: Bench, init: Init) -> Optional[float]:
-    """Nanoseconds from SIGTERM until the init is gone; None if it does not end by that."""
+    """Start an init; return the nanoseconds from SIGTERM to its end, or None if it does not end. Raises StartError."""
     main = SLEEPING_MAIN if init.kind == INIT else []
     with namespaces.start([*init.command, *main], mode=bench.mode) as running:
         procfs.wait_settled(running.pid)
@@ -135,12 +152,13 @@ def measure_stop(bench: Bench, init: Init) -> Optional[float]:
         return None if running.wait(PATIENCE) is None else time.monotonic_ns() - before
 
 
-def add_rows(result: Result, bench: Bench, inits: list[Init], starts: dict, windows: dict, stops: dict) -> None:
-    """A row for each init, and for true and bare Python alone."""
-    middle = {key: median(values) for key, values in starts.items()}
+def add_rows(result: Result, bench: Bench, inits: list[Init], starts: dict[tuple[str, str], list[int]],
+             windows: Times, stops: Times) -> None:
+    """Add a row for each init, and for true and bare Python alone."""
+    middle = {key: value for key, values in starts.items() if (value := median(values)) is not None}
     namespace_cost = max(0.0, (middle.get((NAMESPACE, TRUE)) or 0) - middle[PLAIN, TRUE])
 
-    pauses = {init.name for init in inits if init.kind == PAUSE}  # which do not run true
+    pauses = {init.name for init in inits if init.kind == PAUSE}  # a pause does not run true
 
     def over(mode: str, name: str) -> Optional[float]:
         value = middle.get((mode, name))
@@ -167,21 +185,27 @@ def add_rows(result: Result, bench: Bench, inits: list[Init], starts: dict, wind
                             "plain_over_true_ns": over(PLAIN, name), "pid1_times_bare": times_bare(NAMESPACE, name),
                             "plain_times_bare": times_bare(PLAIN, name), "to_mask_ns": windows.get(name),
                             "stop_ns": stops.get(name)})
-    result.notes += [
+    result.notes += describe(bench, namespace_cost)
+    note_noise(result, "time over true", [ratios.noise])
+
+
+def describe(bench: Bench, namespace_cost: float) -> list[str]:
+    """Return notes on how the columns are measured. namespace_cost: nanoseconds."""
+    return [
         f"medians; each is started by posix_spawn(3) from the harness, which copies no memory; that, and the new PID "
         f"namespace ({format_time(namespace_cost)}), is in true alone as well, so that 'over true' has neither; / bare "
         "python is that over the whole of python3 -IS -c pass, less the namespace",
         "a pause runs no true: it is started with a SIGTERM blocked and pending, and timed until that has ended it",
-        "plain: not PID 1, with TINI_VERBOSITY=0, so that nobody looks whether it is a subreaper in order to warn",
+        "plain: not PID 1, with TINI_VERBOSITY=0, so that tini does not look whether it is a subreaper in order to "
+        "warn; pyinit, its lean init and catatonit become subreapers, tini and dumb-init do not",
         "to mask: from the exec until SIGTERM is blocked or caught, before which PID 1 loses it (pid_namespaces(7)); "
         + ("seen by the kernel's tracepoints, as the first change of the mask" if bench.tracer else
            "seen by polling /proc every 150 us or so, so that the smallest are upper bounds"),
         "SIGTERM to exit: the main child is sleep, which SIGTERM ends; never: it was still there after a second"]
-    note_noise(result, "time over true", [ratios.noise])
 
 
-def show_last(values: Optional[list]) -> str:
-    """The median, or how often it never came."""
+def show_last(values: Optional[list[Optional[float]]]) -> str:
+    """Return the median as text, or how often the event never came."""
     if not values:
         return NOTHING
     known = [value for value in values if value is not None]

@@ -1,4 +1,4 @@
-"""What a report on a full process table costs: pyinit-zombies, on one core."""
+"""Measure what a report of pyinit-zombies on a full process table costs, on one core."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ COUNTS, QUICK_COUNTS = (1_000, 10_000, 30_000), (1_000, 5_000)
 TURNS, QUICK_TURNS = 5, 1
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 REPORT = ["-m", "pyinit.zombies", "--json"]
-FORKING = 120  # seconds in which the processes have to be there
+FORKING = 120  # seconds to wait until all processes exist
 
-# Makes processes and says when they are there. One parent with all the zombies, or as many parents, each with one.
+# This program makes zombies and writes "ready": all of one parent, or each of its own.
 SCENE = """
 import os, sys
 count = int(sys.argv[1])
@@ -45,7 +45,7 @@ os.read(0, 1)
 
 
 def run(bench: Bench) -> Result:
-    """Time and memory of a report, by how many processes there are and how they are related."""
+    """Measure time and memory of a report for several numbers of processes, with one parent and with many."""
     turns = QUICK_TURNS if bench.quick else TURNS
     result = Result(NAME, "one report of pyinit-zombies on one core, start of the interpreter included",
                     ["processes", "parents", "time", "CPU", "memory at most"])
@@ -64,7 +64,7 @@ def run(bench: Bench) -> Result:
 
 
 def measure(command: list[str]) -> tuple[int, int, int]:
-    """(nanoseconds, nanoseconds of CPU, bytes of memory at most) of one report."""
+    """Make one report; return (nanoseconds, nanoseconds of CPU, the most bytes of memory). Raises ValueError."""
     began = time.monotonic_ns()
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                preexec_fn=lambda: os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]))
@@ -76,7 +76,7 @@ def measure(command: list[str]) -> tuple[int, int, int]:
 
 
 def add_row(result: Result, count: int, parents: str, figures: list[tuple[int, int, int]]) -> None:
-    """The medians of several reports."""
+    """Add the row of one scene, with the medians of several reports."""
     elapsed, cpu, memory = (int(statistics.median(column)) for column in zip(*figures))
     result.rows.append([f"{count:,}", parents, format_time(elapsed), format_time(cpu), format_bytes(memory)])
     result.data.append({"processes": count, "parents": parents, "time_ns": elapsed, "cpu_ns": cpu, "memory": memory,
