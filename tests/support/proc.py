@@ -1,0 +1,92 @@
+"""Read the state of processes from /proc, proc(5)."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from pyinit.linux import procfs
+from support.waiting import wait_until
+
+
+def read_stat(pid: int) -> list[str]:
+    """Return the fields of /proc/PID/stat from the state on, or [] if there is no such process."""
+    try:
+        return procfs.read_stat(pid)
+    except OSError:
+        return []
+
+
+def read_status(pid: int) -> dict[str, str]:
+    """Return the fields of /proc/PID/status, or {} if there is no such process."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def is_blocked(pid: int, number: int) -> bool:
+    """Say whether a process blocks a signal or waits in sigwait(3), where the kernel shows no signal as blocked."""
+    return bool(int(read_status(pid).get("SigBlk", "0"), 16) >> (number - 1) & 1) or waits_for_signals(pid)
+
+
+def waits_for_signals(pid: int) -> bool:
+    """Say whether a process sleeps in sigwait(3)."""
+    return "sigtimedwait" in waits_in(pid)
+
+
+def waits_in(pid: int) -> str:
+    """Return the kernel function in which a process sleeps, wchan of proc(5), or "" if it runs or does not exist."""
+    try:
+        return Path(f"/proc/{pid}/wchan").read_text()
+    except OSError:
+        return ""
+
+
+def stop(pid: int) -> None:
+    """Stop a process until SIGCONT, as a used-up CPU quota would."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: read_stat(pid)[0] == "T", "it to stop")
+
+
+def open_files(pid: int) -> dict[int, str]:
+    """Return the target of each open descriptor of a process, by its number."""
+    return {int(name): os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")}
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the children of a process's first thread, oldest first, zombies included; [] if there is no process."""
+    try:
+        return procfs.list_children(pid)
+    except OSError:
+        return []
+
+
+def descendants(pid: int) -> list[int]:
+    """Return every descendant of a process, zombies included."""
+    found = children_of(pid)
+    for child in found:  # the loop also visits those that it adds
+        found += children_of(child)
+    return found
+
+
+def zombies_of(pid: int) -> list[int]:
+    """Return the children of a process that have exited and have not been reaped."""
+    return [child for child in children_of(pid) if read_stat(child)[:1] == ["Z"]]
+
+
+def session_members(session: int) -> list[int]:
+    """Return the processes of a session that have not ended."""
+    # getsid(2) first: it costs a hundredth of reading /proc/PID/stat, and most processes are in other sessions.
+    stats = ((pid, read_stat(pid)) for pid in procfs.list_processes() if session_of(pid) == session)
+    return [pid for pid, stat in stats if stat and stat[0] not in "ZX"]
+
+
+def session_of(pid: int) -> int:
+    """Return the session of a process, or 0 if there is no such process."""
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
