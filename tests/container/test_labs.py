@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from support import containers
-from support.containers import STALE, Lab, is_left_over, remove_left_over_labs
+from support.containers import BASE, STALE, Lab, is_left_over, remove_left_over_labs
 from support.processes import source
 from support.settings import ROOT
+from support.waiting import wait_until
 
 pytestmark = [pytest.mark.container, pytest.mark.timeout(900)]  # the first test makes the base image
 LEAVE_LAB = source("leave_lab")
@@ -44,6 +45,13 @@ def test_left_over(tmp_path: Path, dead: int, name: str, age: float, left_over: 
 
 def test_nothing_that_is_not_there_is_left_over(tmp_path: Path, dead: int) -> None:
     assert not is_left_over(tmp_path / f"lab-{dead}-abc", time.time())
+
+
+def test_container_in_a_user_namespace_leaves_no_mount(lab: Lab) -> None:
+    """Its monitor unmounts the container's /dev/shm in another mount namespace; `podman rm` would find it busy."""
+    lab.exit_code(lab.start("--uidmap", "0:100000:65536", BASE, "true"))
+    wait_until(lambda: not lab.processes(), "the container's monitor to end")
+    assert not [mount for mount in lab.mounts() if mount.endswith("/shm")]
 
 
 def test_next_run_removes_a_lab_that_was_killed(session_lab: Lab, lean_pauses: dict[str, str], tmp_path: Path,

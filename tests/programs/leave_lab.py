@@ -7,7 +7,7 @@ import sys
 
 sys.path.insert(0, sys.argv[1])
 from support.containers import Lab
-lab = Lab()
+lab = Lab().__enter__()
 root = lab.folder / "files" / "root"
 root.mkdir()
 shutil.copy(sys.argv[2], root / "pause")

@@ -231,7 +231,13 @@ class Lab:
                             "CONTAINERS_REGISTRIES_CONF": str(registries), "BUILDAH_ISOLATION": "chroot"}
 
     def __enter__(self) -> Lab:
+        """Make the folder a shared mount, as systemd makes the root directory. For a container with a user namespace
+        podman's conmon cleans up in a mount namespace of its own: without propagation, mount_namespaces(7), what it
+        unmounts stays mounted here, and `podman rm` sometimes fails with EBUSY.
+        """
         remove_left_over_labs()
+        run(["mount", "--bind", self.folder, self.folder])
+        run(["mount", "--make-shared", self.folder])
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -330,9 +336,9 @@ class Lab:
         return [pid for pid in list_processes() if os.fsencode(self.folder) in read_cmdline(pid)]
 
     def mounts(self) -> list[str]:
-        """Return the mount points below the lab's folder, outermost first, proc(5)."""
+        """Return the lab's mount points, outermost first, proc(5)."""
         targets = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        return [target for target in targets if target.startswith(f"{self.folder}/")]
+        return [target for target in targets if f"{target}/".startswith(f"{self.folder}/")]
 
 
 def read_cmdline(pid: int) -> bytes:
