@@ -6,7 +6,7 @@ import pytest
 
 from pyinit.lean import probe as lean
 from pyinit.zombies.analyse.verdicts import REMEDY, explain_probe
-from pyinit.zombies.collect.probe import SECONDS, Finding
+from pyinit.zombies.collect.probe import INTERVAL, LOOKS, SECONDS, Finding, is_reaped
 
 INIT, SUBREAPER = REMEDY, "it is a subreaper, prctl(2), and no init helps: fix its wait"
 LEFT = "; the orphan, PID 44, is now a zombie until PID {} waits for it or ends"
@@ -38,5 +38,21 @@ def compose(finding: Finding) -> str:
             + parent + lean.END).decode()
 
 
-def test_both_wait_as_long() -> None:
-    assert lean.LOOKS * lean.INTERVAL == SECONDS * 10 ** 9
+def test_both_look_as_often() -> None:
+    assert (lean.LOOKS, lean.INTERVAL) == (LOOKS, INTERVAL * 10 ** 9)
+    assert LOOKS * INTERVAL == SECONDS
+
+
+def test_machine_that_stands_still_proves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe goes on looking when it has waited for longer than it asked for."""
+    alive = iter([True, True, False])
+    clock = [0.0]
+
+    def kill(pid: int, number: int) -> None:
+        if not next(alive):
+            raise ProcessLookupError
+
+    monkeypatch.setattr("os.kill", kill)
+    monkeypatch.setattr("time.sleep", lambda seconds: clock.append(clock[-1] + 10 * SECONDS))
+    monkeypatch.setattr("time.monotonic", lambda: clock[-1])
+    assert is_reaped(44)

@@ -10,8 +10,11 @@ from typing import NamedTuple, NoReturn
 from .files import read_or_nothing
 from .snapshot import decode
 
-SECONDS = 2.0  # an init that reaps does so in less than a millisecond, and one that polls, like tini, within a second
-PAUSE = 0.005  # seconds between two looks
+# An init that reaps does so in less than a millisecond, and one that polls, like tini, within a second. The lean probe
+# does the same.
+SECONDS = 2
+INTERVAL = 0.005  # seconds between two looks
+LOOKS = round(SECONDS / INTERVAL)
 
 
 class Finding(NamedTuple):
@@ -20,7 +23,7 @@ class Finding(NamedTuple):
     orphan: int  # its PID
     parent: int  # the PID of the process that adopted it
     name: str  # that process's name; "" if /proc does not show it
-    reaped: bool  # within SECONDS
+    reaped: bool  # within LOOKS
 
 
 class ProbeError(Exception):
@@ -93,13 +96,14 @@ def refusal(error: int) -> str:
 
 
 def is_reaped(pid: int) -> bool:
-    """Wait for a process that has ended to be reaped; return whether that happened within SECONDS."""
-    end = time.monotonic() + SECONDS
-    while True:
+    """Wait for a process that has ended to be reaped; return whether that happened within LOOKS.
+
+    Looks are counted instead of time: a machine that stands still for seconds may hold up the init as well.
+    """
+    for _ in range(LOOKS):
         try:
             os.kill(pid, 0)  # succeeds for a zombie as well, kill(2)
         except ProcessLookupError:
             return True
-        if time.monotonic() > end:
-            return False
-        time.sleep(PAUSE)
+        time.sleep(INTERVAL)
+    return False
