@@ -198,7 +198,7 @@ def test_next_run_removes_what_was_killed(needs_containerd: None, tmp_path: Path
         assert [path.exists() for path in (*kept, *removed)] == [True, True, False, False]
     finally:
         for _, cgroup in (kept, removed):
-            cri.remove_cgroups(f"/{cgroup.name}")
+            cri.remove_cgroups(cgroup.name)
 
 
 def test_nothing_is_left_of_a_containerd(needs_containerd: None, session_lab: Lab, pause_image: str) -> None:
@@ -210,4 +210,4 @@ def test_nothing_is_left_of_a_containerd(needs_containerd: None, session_lab: La
     wait_until(lambda: not set(below) & set(list_processes()), "its processes to end")
     assert not node.folder.exists()
     assert str(node.folder) not in Path("/proc/self/mounts").read_text()
-    assert not list(Path("/sys/fs/cgroup").glob(f"**{node.cgroup}"))
+    assert not cri.find_cgroups(node.cgroup)

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,18 +87,29 @@ def reason_to_skip() -> str:
     return f"not installed: {' '.join(missing)}" if missing else ""
 
 
-def remove_cgroups(name: str) -> bool:
-    """Remove the cgroups with a name and all below them, innermost first. The name begins with a slash.
+def find_cgroups(pattern: str) -> list[Path]:
+    """Return the cgroups with a name like a pattern of fnmatch, in every hierarchy.
 
-    Return False if a cgroup still has a process, since the kernel removes only empty ones, cgroups(7), or if another
-    process removes cgroups at the same time.
+    os.walk() passes over cgroups that are removed meanwhile, as those of other test runs; Path.glob() would fail.
     """
-    try:
-        for top in Path("/sys/fs/cgroup").glob(f"**{name}"):
-            for folder, _, _ in os.walk(top, topdown=False):
+    return [Path(folder) for folder, _, _ in os.walk("/sys/fs/cgroup")
+            if fnmatchcase(os.path.basename(folder), pattern)]
+
+
+def remove_cgroups(name: str) -> bool:
+    """Remove the cgroups with a name and all below them, innermost first.
+
+    Return False if a cgroup still has a process or gets another cgroup, since the kernel removes only empty ones,
+    cgroups(7).
+    """
+    for top in find_cgroups(name):
+        for folder, _, _ in os.walk(top, topdown=False):
+            try:
                 os.rmdir(folder)
-    except OSError:
-        return False
+            except FileNotFoundError:
+                pass  # another process removes them at the same time
+            except OSError:
+                return False
     return True
 
 
@@ -106,9 +118,9 @@ def remove_left_overs() -> None:
     for folder in CACHE.glob("cri-*"):
         if is_left_over(folder, time.time()):
             shutil.rmtree(folder, ignore_errors=True)
-    names = {path.name for path in Path("/sys/fs/cgroup").glob("**/pyinit-cri-*") if is_left_over(path, time.time())}
+    names = {path.name for path in find_cgroups("pyinit-cri-*") if is_left_over(path, time.time())}
     for name in names:
-        remove_cgroups(f"/{name}")
+        remove_cgroups(name)
 
 
 class Containerd:
@@ -130,7 +142,7 @@ class Containerd:
         self.images = images
         remove_left_overs()
         self.folder = make_folder("cri")
-        self.cgroup = f"/pyinit-{self.folder.name}"
+        self.cgroup = f"pyinit-{self.folder.name}"
         self.log = open(self.folder / "log", "w+b")
         self.configure()
         # containerd has its own /run: shims keep their sockets in /run/containerd, even if the configuration names

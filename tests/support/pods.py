@@ -154,7 +154,7 @@ class Pod:
             "log_directory": str(containerd.folder), "dns_config": {"servers": ["127.0.0.1"]},
             "annotations": [{"key": key, "value": value}
                             for key, value in manifest["metadata"].get("annotations", {}).items()],
-            "linux": {"cgroup_parent": f"{containerd.cgroup}/kubepods/besteffort/pod{self.uid}",
+            "linux": {"cgroup_parent": f"/{containerd.cgroup}/kubepods/besteffort/pod{self.uid}",
                       "security_context": {"namespace_options": self.namespaces(), **self.user({})}}}
         self.id = containerd.call("RunPodSandbox", {
             "config": self.config, "runtime_handler": self.spec.get("runtimeClassName", "")})["pod_sandbox_id"]
