@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from typing import NamedTuple
 from pyinit.linux.procfs import list_processes
 from support.containers import CACHE, TIMEOUT, Lab, find_runtime, is_left_over, make_folder, run, storage_driver
 from support.cri_messages import Message, decode, encode
-from support.proc import read_stat, read_status
+from support.proc import children_of, read_stat, read_status
 from support.settings import ROOT
 from support.waiting import wait_until
 
@@ -165,11 +166,20 @@ class Containerd:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
+        self.kill()
         self.log.close()
         wait_until(lambda: remove_cgroups(self.cgroup), "the containers' cgroups to be empty")
         shutil.rmtree(self.folder)
+
+    def kill(self) -> None:
+        """Kill the namespace's PID 1, and wait until every process of the namespace has ended: unshare reaps PID 1, which
+        the kernel ends last. If unshare were killed, the others would outlive it for a moment.
+        """
+        wait_until(lambda: children_of(self.process.pid) or self.process.poll() is not None, "the namespace's PID 1")
+        for pid in children_of(self.process.pid):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.process.wait()
 
     def configure(self) -> None:
         """Write the configuration."""
