@@ -122,7 +122,7 @@ def test_pause_does_nothing_for_a_pod_that_does_not_share(node: Containerd) -> N
     pod, container = start_pod(node, NOT_SHARED)
     with pod:
         assert pod.probe(container, orphans(COUNT))["stdout"] == b"adopted by 1\n"
-        init = next(pid for pid in processes_below(node) if read_status(pid).get("Name") == "sleep")
+        init = pod.first_process(container)
         assert init != pod.pause() and not children_of(pod.pause())
         wait_for_zombies(init, COUNT)
 

@@ -8,7 +8,6 @@ import json
 import pytest
 
 from pyinit import __version__
-from pyinit.linux.procfs import list_processes
 from support.containers import BASE, Lab, orphans, wait_for_children, wait_for_zombies
 from support.cri import Containerd
 from support.manifests import read_manifests, violations
@@ -110,8 +109,9 @@ def test_under_containerd(node: Containerd, pod: dict, init_image: str) -> None:
         for _ in range(PROBES):
             assert sandbox.probe(container, probe["exec"]["command"], probe["timeoutSeconds"])["exit_code"] == 0
         assert sandbox.probe(container, orphans(PROBES))["stdout"] == b"adopted by 1\n"
-        wait_for_children(find_init(node), 1)
-        status = read_status(find_init(node))
+        init = sandbox.first_process(container)
+        wait_for_children(init, 1)
+        status = read_status(init)
         user = str(pod["spec"]["securityContext"]["runAsUser"])
         assert (status["Uid"].split(), int(status["CapEff"], 16), status["NoNewPrivs"]) == ([user] * 4, 0, "1")
         replaced = sandbox.probe(container, ["sh", "-c", "echo x >/shared/init"])
@@ -126,11 +126,4 @@ def test_under_containerd_without_the_init(node: Containerd, pod: dict) -> None:
         container = sandbox.create(web)
         for _ in range(PROBES):
             sandbox.probe(container, web["livenessProbe"]["exec"]["command"])
-        wait_for_zombies(find_init(node, "sleep"), PROBES)
-
-
-def find_init(node: Containerd, name: str = "init") -> int:
-    """Return the PID on this machine of the container's PID 1, which has this name."""
-    found, = [pid for pid in list_processes() if node.is_ancestor_of(pid) and read_status(pid).get("Name") == name
-              and read_status(pid)["NSpid"].split()[-1] == "1"]
-    return found
+        wait_for_zombies(sandbox.first_process(container), PROBES)

@@ -21,7 +21,7 @@ from support.cri import Containerd
 from support.manifests import FOLDER, need, read_manifests, violations
 from support.orphans import ZOMBIES_FIRST
 from support.pods import NODE, Pod
-from support.proc import children_of, read_status
+from support.proc import children_of, read_status, waits_for_signals
 from support.processes import python
 from support.settings import NAMESPACE, ROOT
 from support.waiting import wait_until
@@ -248,6 +248,7 @@ def play(lab: Lab, pod: dict, image: str) -> int:
 
 def test_play_pod(lab: Lab, pod: dict, each_pause: str) -> None:
     pause = play(lab, pod, each_pause)
+    wait_until(lambda: waits_for_signals(pause), "the pause to wait")
     assert read_status(pause)["Name"] == "pause"
     assert lab.podman("exec", "shop-web", "cat", "/proc/1/comm").stdout == "pause\n"
     run_probes(lab, pod)
@@ -266,8 +267,9 @@ def test_pod_under_containerd(node: Containerd, pod: dict) -> None:
     probe = container["livenessProbe"]
     with Pod(node, pod) as sandbox:
         web = sandbox.create(container)
-        assert sandbox.probe(web, ["cat", "/proc/1/comm"])["stdout"] == b"pause\n"
         pause = sandbox.pause()
+        wait_until(lambda: waits_for_signals(pause), "the pause to wait")
+        assert sandbox.probe(web, ["cat", "/proc/1/comm"])["stdout"] == b"pause\n"
         for _ in range(PROBES):
             assert sandbox.probe(web, probe["exec"]["command"], probe["timeoutSeconds"])["exit_code"] == 0
         assert children_of(pause)
@@ -287,6 +289,7 @@ def documented(name: str, begin: str) -> list[list[str]]:
 def test_documented_verification(node: Containerd, pod: dict, each_pause: str) -> None:
     commands = documented("pause.md", "kubectl exec shop -c web -- ")
     with Pod(node, pod) as sandbox:
+        wait_until(lambda: waits_for_signals(sandbox.pause()), "the pause to wait")
         web = sandbox.create(pod["spec"]["containers"][0])
         name, command, leave, look = [sandbox.probe(web, command) for command in commands]
     assert name["stdout"] == b"pause\n"

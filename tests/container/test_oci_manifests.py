@@ -66,7 +66,7 @@ def test_pod_under_containerd(node: Containerd, pod: dict) -> None:
     probe = container["livenessProbe"]
     with Pod(node, pod) as sandbox:
         web = sandbox.create(container)
-        (first,) = sandbox.first_processes()
+        first = sandbox.first_process(web)
         assert sandbox.probe(web, ["cat", "/proc/1/comm"])["stdout"] == b"pyinit\n"
         for _ in range(PROBES):
             assert sandbox.probe(web, probe["exec"]["command"], probe["timeoutSeconds"])["exit_code"] == 0

@@ -93,6 +93,7 @@ def test_pod_entered_as_catatonit(lab: Lab) -> None:
                            'ENTRYPOINT ["/catatonit", "-P"]\n')
     lab.build("catatonit", dockerfile, "--build-context", f"pyinit={ROOT}")
     pod, pause = make_pod(lab, "localhost/catatonit")
+    wait_until(lambda: waits_for_signals(pause), "the pause to wait")
     assert read_status(pause)["Name"] == "catatonit"
     container = lab.start("--pod", pod, BASE, *orphans_then_wait(COUNT))
     lab.wait_for_line(container, "adopted by 1")

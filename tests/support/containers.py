@@ -16,7 +16,7 @@ from typing import TypedDict
 
 from pyinit import __version__
 from pyinit.linux.procfs import list_processes
-from support.proc import children_of, is_blocked, zombies_of
+from support.proc import children_of, is_blocked, read_status, zombies_of
 from support.processes import source
 from support.settings import PYTHON, ROOT
 from support.waiting import wait_until
@@ -304,8 +304,10 @@ class Lab:
         return info
 
     def pid(self, container: str) -> int:
-        """Return the PID of a container's first process on this machine."""
-        return self.inspect(container)["State"]["Pid"]
+        """Return the PID of a container's first process on this machine, once it has executed its program."""
+        pid = self.inspect(container)["State"]["Pid"]
+        wait_until(lambda: not is_of_runtime(pid), "the container's program")
+        return pid
 
     def exit_code(self, container: str) -> int:
         """Wait for the end of a container and return its exit code."""
@@ -347,6 +349,13 @@ def read_cmdline(pid: int) -> bytes:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         return b""
+
+
+def is_of_runtime(pid: int) -> bool:
+    """Say whether a container's first process is still the runtime's own, as the runtime does not wait until it has
+    executed the container's program. Until then its name, rights and mask are not those of the program.
+    """
+    return read_status(pid).get("Name", "").startswith("runc:[")
 
 
 def wait_for_children(pid: int, count: int) -> None:

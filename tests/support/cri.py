@@ -172,8 +172,8 @@ class Containerd:
         shutil.rmtree(self.folder)
 
     def kill(self) -> None:
-        """Kill the namespace's PID 1, and wait until every process of the namespace has ended: unshare reaps PID 1, which
-        the kernel ends last. If unshare were killed, the others would outlive it for a moment.
+        """Kill the namespace's PID 1, and wait until every process of the namespace has ended: unshare reaps PID 1,
+        which the kernel ends last. If unshare were killed, the others would outlive it for a moment.
         """
         wait_until(lambda: children_of(self.process.pid) or self.process.poll() is not None, "the namespace's PID 1")
         for pid in children_of(self.process.pid):
@@ -248,10 +248,15 @@ class Containerd:
 
     def pid(self, inner: int) -> int:
         """Return the PID on this machine of a process that has the PID `inner` in containerd's namespace."""
-        found = [pid for pid in list_processes()
-                 if read_status(pid).get("NSpid", "").split()[1:2] == [str(inner)] and self.is_ancestor_of(pid)]
-        assert len(found) == 1, f"processes with PID {inner} in containerd's namespace: {found}"
-        return found[0]
+        found = self.find(inner)
+        assert found, f"no process with PID {inner} in containerd's namespace"
+        return found
+
+    def find(self, inner: int) -> int | None:
+        """Return the same, or None if there is no such process."""
+        return next((pid for pid in list_processes()
+                     if read_status(pid).get("NSpid", "").split()[1:2] == [str(inner)] and self.is_ancestor_of(pid)),
+                    None)
 
     def is_ancestor_of(self, pid: int) -> bool:
         """Say whether containerd's `unshare` is an ancestor of a process."""

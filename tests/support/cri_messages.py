@@ -59,8 +59,8 @@ MESSAGES: dict[str, dict[str, tuple[int, str]]] = {
                                       "run_as_user": (5, "Int64Value"), "readonly_rootfs": (7, "bool"),
                                       "no_new_privs": (11, "bool"), "run_as_group": (12, "Int64Value"),
                                       "seccomp": (15, "SecurityProfile")},
-    "ContainerStatusRequest": {"container_id": (1, "string")},
-    "ContainerStatusResponse": {"status": (1, "ContainerStatus")},
+    "ContainerStatusRequest": {"container_id": (1, "string"), "verbose": (2, "bool")},
+    "ContainerStatusResponse": {"status": (1, "ContainerStatus"), "info": (2, "*Entry")},
     "ContainerStatus": {"state": (3, "int"), "exit_code": (7, "int")},
     "Image": {"id": (1, "string"), "repo_tags": (2, "*string"), "uid": (5, "Int64Value"), "pinned": (8, "bool")},
 }

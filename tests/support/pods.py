@@ -6,10 +6,9 @@ import json
 import uuid
 from typing import TypedDict, cast
 
-from pyinit.linux.procfs import list_processes
+from support.containers import is_of_runtime
 from support.cri import Containerd
 from support.cri_messages import Message
-from support.proc import read_status
 from support.waiting import wait_until
 
 # NamespaceMode, PodSandboxState, ContainerState and SecurityProfile.ProfileType of the CRI, api.proto.
@@ -131,12 +130,25 @@ class ContainerStatus(TypedDict):
     exit_code: int
 
 
+class ContainerAnswer(TypedDict):
+    """ContainerStatusResponse of the CRI."""
+
+    status: ContainerStatus
+    info: list[Entry]
+
+
 class ProbeResult(TypedDict):
     """ExecSyncResponse of the CRI."""
 
     stdout: bytes
     stderr: bytes
     exit_code: int
+
+
+def inner_pid(info: list[Entry]) -> int:
+    """Return the PID of the first process in containerd's namespace from a verbose status; 0 if it has ended."""
+    pid: int = json.loads(next(entry["value"] for entry in info if entry["key"] == "info"))["pid"]
+    return pid
 
 
 class Pod:
@@ -158,6 +170,7 @@ class Pod:
                       "security_context": {"namespace_options": self.namespaces(), **self.user({})}}}
         self.id = containerd.call("RunPodSandbox", {
             "config": self.config, "runtime_handler": self.spec.get("runtimeClassName", "")})["pod_sandbox_id"]
+        self.pause()
 
     def __enter__(self) -> Pod:
         return self
@@ -180,15 +193,17 @@ class Pod:
         return cast(SandboxStatus, answer)
 
     def pause(self) -> int:
-        """Return the PID of the pause on this machine."""
-        info = {entry["key"]: entry["value"] for entry in self.status()["info"]}
-        return self.containerd.pid(json.loads(info["info"])["pid"])
+        """Return the PID of the pause on this machine, once it has been executed."""
+        return self.wait_for_program(self.containerd.pid(inner_pid(self.status()["info"])))
 
-    def first_processes(self) -> list[int]:
-        """Return the PID of each container's first process on this machine: the shim's children except the pause."""
-        pause = self.pause()
-        shim = read_status(pause)["PPid"]
-        return [pid for pid in list_processes() if read_status(pid).get("PPid") == shim and pid != pause]
+    def first_process(self, container: str) -> int:
+        """Return the PID of a running container's first process on this machine."""
+        return self.containerd.pid(inner_pid(self.ask(container)["info"]))
+
+    def wait_for_program(self, pid: int) -> int:
+        """Wait until a first process is that of its program, and no longer the runtime's own; return its PID."""
+        wait_until(lambda: not is_of_runtime(pid), f"{pid} to execute its program")
+        return pid
 
     def namespaces(self, target: str = "") -> Message:
         """Return the namespaces that a container shares.
@@ -220,7 +235,10 @@ class Pod:
         return str(path)
 
     def create(self, container: Container, target: str = "") -> str:
-        """Make a container from its manifest, start it and return its ID. target: see namespaces()."""
+        """Make a container from its manifest, start it, wait until it has executed its program, and return its ID.
+
+        target: see namespaces().
+        """
         context = container.get("securityContext", {})
         capabilities = context.get("capabilities", {})
         paths = {volume["name"]: self.host_path(volume) for volume in self.spec.get("volumes", [])}
@@ -240,6 +258,9 @@ class Pod:
                                                           "sandbox_config": self.config})
         self.containerd.call("StartContainer", answer)
         identity: str = answer["container_id"]
+        first = self.containerd.find(inner_pid(self.ask(identity)["info"]))
+        if first:  # it may have ended
+            self.wait_for_program(first)
         return identity
 
     def end(self, container: str, seconds: int) -> int:
@@ -254,8 +275,12 @@ class Pod:
 
     def container_status(self, container: str) -> ContainerStatus:
         """Return the runtime's status of a container."""
-        answer = self.containerd.call("ContainerStatus", {"container_id": container})
-        return cast(ContainerStatus, answer["status"])
+        return self.ask(container)["status"]
+
+    def ask(self, container: str) -> ContainerAnswer:
+        """Return the runtime's status of a container, with more information."""
+        answer = self.containerd.call("ContainerStatus", {"container_id": container, "verbose": True})
+        return cast(ContainerAnswer, answer)
 
     def probe(self, container: str, command: list[str], seconds: int = 60) -> ProbeResult:
         """Run a command in a container as the kubelet runs an exec probe; return its output and exit code.
