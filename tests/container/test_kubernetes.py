@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import stat
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from support.cri import Containerd
 from support.manifests import FOLDER, need, read_manifests, violations
 from support.orphans import ZOMBIES_FIRST
 from support.pods import NODE, Pod
-from support.proc import children_of, read_status, waits_for_signals
+from support.proc import read_status, stop, waits_for_signals
 from support.processes import python
 from support.settings import NAMESPACE, ROOT
 from support.waiting import wait_until
@@ -270,9 +271,11 @@ def test_pod_under_containerd(node: Containerd, pod: dict) -> None:
         pause = sandbox.pause()
         wait_until(lambda: waits_for_signals(pause), "the pause to wait")
         assert sandbox.probe(web, ["cat", "/proc/1/comm"])["stdout"] == b"pause\n"
+        stop(pause)
         for _ in range(PROBES):
             assert sandbox.probe(web, probe["exec"]["command"], probe["timeoutSeconds"])["exit_code"] == 0
-        assert children_of(pause)
+        wait_for_children(pause, PROBES)
+        os.kill(pause, signal.SIGCONT)
         wait_for_children(pause, 0)
         user = str(pod["spec"]["securityContext"]["runAsUser"])
         assert sandbox.probe(web, ["id", "-u"])["stdout"].decode().strip() == user
