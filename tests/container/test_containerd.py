@@ -156,7 +156,7 @@ def test_pod_survives_the_end_of_a_container(node: Containerd) -> None:
     pod, container = start_pod(node, SHARED)
     with pod:
         pause = pod.pause()
-        assert pod.probe(container, ["sh", "-c", "kill -KILL $(pidof sleep)"])["exit_code"] == 0
+        os.kill(pod.first_process(container), signal.SIGKILL)
         assert pod.finish(container) == 128 + signal.SIGKILL
         again = pod.create({**SLEEP, "name": "web-again"})
         assert pod.probe(again, orphans(COUNT))["stdout"] == b"adopted by 1\n"
