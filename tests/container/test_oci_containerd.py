@@ -119,7 +119,7 @@ def test_terminal(node: Containerd) -> None:
     container = {**SLEEP, "tty": True, "command": ["sh", "-c", script]}
     with Pod(node, manifest("init")) as pod:
         assert pod.finish(pod.create(container)) == 0
-        assert "stdout F foreground of /dev/pts/0" in pod.log(container)
+        wait_until(lambda: "stdout F foreground of /dev/pts/0\n" in pod.log(container), "the answer in the log")
 
 
 def test_restart_of_containerd(node: Containerd) -> None:

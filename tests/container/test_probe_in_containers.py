@@ -72,4 +72,5 @@ def test_ephemeral_container(node: Containerd, probe_image: str) -> None:
         with Pod(node, {"metadata": {"name": "shop"}, "spec": {**spec, "containers": [sleep]}}) as pod:
             web = pod.create(sleep)
             assert pod.finish(pod.create(debug, target=web)) == code
+            wait_until(lambda: pod.log(debug).endswith("\n"), "a line in the log")
             assert f" stdout F {answer} adopted an orphan" in pod.log(debug)
