@@ -294,7 +294,9 @@ def test_documented_verification(node: Containerd, pod: dict, each_pause: str) -
     with Pod(node, pod) as sandbox:
         wait_until(lambda: waits_for_signals(sandbox.pause()), "the pause to wait")
         web = sandbox.create(pod["spec"]["containers"][0])
-        name, command, leave, look = [sandbox.probe(web, command) for command in commands]
+        name, command, leave = [sandbox.probe(web, command) for command in commands[:-1]]
+        wait_for_children(sandbox.pause(), 0)
+        look = sandbox.probe(web, commands[-1])
     assert name["stdout"] == b"pause\n"
     page = (ROOT / "docs" / "pause.md").read_text()
     documented_lines = dict(re.findall(r"^\| the (\w+) pause \| `(.*?)`", page, re.MULTILINE))
@@ -327,6 +329,7 @@ def test_daemonset_under_containerd(node: Containerd, zombies_image: str, report
     with Pod(node, leaker) as other, Pod(node, report_pod) as pod:
         web = other.create({"name": "web", "image": BASE, "command": ["sleep", "infinity"]})
         assert other.probe(web, orphans(PROBES))["stdout"] == b"adopted by 1\n"
+        wait_for_zombies(other.first_process(web), PROBES)
         assert pod.namespaces()["pid"] == NODE
         assert pod.finish(pod.create(report_pod["spec"]["initContainers"][0])) == 0
         manifest = report_pod["spec"]["containers"][0]
