@@ -6,6 +6,7 @@ The console of the machine is a file. Programs in it write their result to a sec
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -80,12 +81,13 @@ class VirtualMachine:
         return self.console.read_bytes().decode(errors="replace").replace("\r", "")
 
     def wait_for(self, text: str) -> None:
-        """Wait until the console shows a text; fail if the machine ends first, or at the deadline."""
+        """Wait until the console shows a whole line with a text; fail if the machine ends first, or at the deadline."""
+        line = re.compile(re.escape(text) + ".*\n")
         try:
-            wait_until(lambda: text in self.read_console() or self.process.poll() is not None,
+            wait_until(lambda: line.search(self.read_console()) or self.process.poll() is not None,
                        f"{text!r} on the console", BOOT_DEADLINE)
         finally:
-            assert text in self.read_console(), self.read_console()
+            assert line.search(self.read_console()), self.read_console()
 
     def press(self, keys: str) -> None:
         """Press keys on the machine's keyboard, given by QEMU's names."""
