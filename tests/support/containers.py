@@ -244,9 +244,16 @@ class Lab:
         self.remove_all()
         # conmon cleans up after a container and outlives it for a moment.
         wait_until(lambda: not self.processes(), "the containers' monitors to end")
-        for mount in reversed(self.mounts()):
-            run(["umount", mount])
+        wait_until(self.unmount, "the lab's mounts to be free")
         shutil.rmtree(self.folder)
+
+    def unmount(self) -> bool:
+        """Unmount all of the lab's mounts; return False if one is left. A process that is ending keeps a mount busy when
+        it no longer has a command line.
+        """
+        for mount in reversed(self.mounts()):
+            run(["umount", mount], check=False)
+        return not self.mounts()
 
     def write(self, name: str, text: str) -> Path:
         """Write a file in the lab's folder and return its path."""
