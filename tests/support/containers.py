@@ -248,8 +248,8 @@ class Lab:
         shutil.rmtree(self.folder)
 
     def unmount(self) -> bool:
-        """Unmount all of the lab's mounts; return False if one is left. A process that is ending keeps a mount busy when
-        it no longer has a command line.
+        """Unmount all of the lab's mounts; return False if one is left. A process that is ending keeps a mount busy
+        when it no longer has a command line.
         """
         for mount in reversed(self.mounts()):
             run(["umount", mount], check=False)
@@ -336,9 +336,15 @@ class Lab:
         return time.monotonic() - start
 
     def remove_all(self) -> None:
-        """Remove every pod and container of the lab."""
-        self.podman("pod", "rm", "--all", "--force", "--time", "0")
-        self.podman("rm", "--all", "--force", "--time", "0")
+        """Remove every pod and container of the lab. podman 4.3 fails if a container ends while it is being removed,
+        and succeeds when it is called again.
+        """
+        for kind in (["pod"], []):
+            remove = [*kind, "rm", "--all", "--force", "--time", "0"]
+            try:
+                wait_until(lambda: self.podman(*remove, check=False).returncode == 0, "podman to remove all")
+            except AssertionError:
+                self.podman(*remove)  # says why it fails
 
     def processes(self) -> list[int]:
         """Return every process that names the lab's folder in its command line. Zombies have no command line."""
