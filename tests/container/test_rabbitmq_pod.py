@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from support.containers import Lab
+from support.containers import TIMEOUT, Lab
 from support.proc import zombies_of
 from support.waiting import wait_until
 
@@ -32,7 +32,7 @@ def start_pod(lab: Lab, pause: str) -> tuple[str, int]:
     pod = lab.podman("pod", "create", "--share", "pid,ipc,net", "--infra-image", pause).stdout.strip()
     container = lab.start("--pod", pod, "--hostname", "localhost", "--env", "RABBITMQ_NODENAME=rabbit@localhost", IMAGE,
                           f"{FOLDER}/rabbitmq-server")
-    wait_until(lambda: check(lab, container) == 0, "the server to be ready")
+    wait_until(lambda: check(lab, container) == 0, "the server to be ready", TIMEOUT)
     return container, lab.pid(json.loads(lab.podman("pod", "inspect", pod).stdout)["InfraContainerID"])
 
 
