@@ -14,7 +14,7 @@ import time
 import pytest
 
 from support.inits import Init
-from support.proc import children_of, read_status
+from support.proc import children_of, read_status, waits_for_signals
 from support.processes import Running, python, source
 from support.waiting import wait_until
 
@@ -36,7 +36,6 @@ def test_soak(init: Init, options: list[str]) -> None:
         end = time.monotonic() + SECONDS
         while time.monotonic() < end:
             round_of(running, generator)
-        wait_until(lambda: len(children_of(running.pid)) == 1, "all orphans to be reaped")
         assert measure(running) == before
         assert running.finish().code == 33
 
@@ -50,10 +49,15 @@ def round_of(running: Running, generator: random.Random) -> None:
 
 
 def measure(running: Running) -> dict[str, object]:
-    """Return what must not grow: pyinit's data memory, threads and descriptors."""
-    status = read_status(running.pid)
+    """Wait until pyinit has reaped all orphans and is idle: it opens a descriptor for a message. Return what must not
+    grow: its data memory, threads and descriptors.
+    """
+    pid = running.pid
+    wait_until(lambda: len(children_of(pid)) == 1, "all orphans to be reaped")
+    wait_until(lambda: not int(read_status(pid)["ShdPnd"], 16) and waits_for_signals(pid), "pyinit to be idle")
+    status = read_status(pid)
     return {"memory": status["VmData"], "threads": status["Threads"],
-            "descriptors": sorted(os.listdir(f"/proc/{running.pid}/fd"))}
+            "descriptors": sorted(os.listdir(f"/proc/{pid}/fd"))}
 
 
 def test_all_signals_of_a_soak_arrive(init: Init) -> None:
