@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from support.inits import Init
-from support.proc import children_of, read_stat
+from support.proc import children_of, read_stat, stop
 from support.processes import Running, python, run, shell, source
 from support.sandbox import HeldCall
 from support.settings import DEADLINE, FORWARDED, PYTHON
@@ -49,7 +49,7 @@ def test_signals_in_a_burst_arrive_once(init: Init) -> None:
     with init.start(python(LISTENER)) as running:
         running.expect("ready")
         pid = running.pid
-        os.kill(pid, signal.SIGSTOP)  # so that all are pending when it continues
+        stop(pid)  # so that all are pending when it continues
         burst = [number for number in FORWARDED if number not in (signal.SIGCONT, signal.SIGTERM)]
         # A stop signal and SIGCONT discard each other while pending, signal(7): the test above sends them one by one.
         burst = [number for number in burst if number not in (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)]
