@@ -17,7 +17,7 @@ from support.family import LONG, code_of, end_grace, end_main, family, read_line
 from support.inits import Init
 from support.proc import children_of, read_stat, read_status
 from support.processes import Running, python, shell, source
-from support.sandbox import number_of
+from support.sandbox import HeldCall, number_of
 from support.settings import DEADLINE, NAMESPACE
 from support.terminal import Terminal
 from support.waiting import wait_until
@@ -290,15 +290,17 @@ def test_waiting_for_a_deadline_does_not_wake_up(init: Init) -> None:
 
 
 def test_waiting_for_all_then_grace(init: Init) -> None:
-    """With --wait-all the grace begins at the termination signal."""
-    with start(init, ["--wait-all", "--grace", "0.3"], "polite", "stubborn") as running:
+    """With --wait-all the grace begins at the termination signal. Its end is held up until that signal has arrived."""
+    with HeldCall("kill", {1: signal.SIGKILL}) as held, start(
+            init, ["--wait-all", "--grace", "0.3"], "polite", "stubborn", preexec_fn=held.install) as running:
         main = running.main_child
         end_main(running)
         wait_for_end_of_main(running, main)
         running.send(signal.SIGTERM)
+        assert read_lines(running, 2) == ["polite 15", "stubborn 15"]
+        held.wait()
+        held.release_all(lambda: running.process.poll() is not None)
         assert code_of(running) == 40
-        out = running.finish().out.split(b"\n")
-        assert b"polite 15" in out and b"stubborn 15" in out
 
 
 def test_the_signal_that_begins_the_grace_is_the_only_one(init: Init) -> None:

@@ -8,11 +8,13 @@ import os
 import select
 import socket
 import struct
+from collections.abc import Callable
 
 import pytest
 
 from pyinit.lean import MACHINES
 from support.settings import DEADLINE
+from support.waiting import wait_until
 
 # Numbers of system calls, <asm/unistd.h>: those that lean programs make, and others.
 NUMBERS: dict[str, dict[str, int]] = {
@@ -95,6 +97,20 @@ class HeldCall:
         """Let the process make the call."""
         answer = bytearray(struct.pack("QqiI", self.held, 0, 0, 1))  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
         fcntl.ioctl(self.listener, 0xC0182101, answer)  # SECCOMP_IOCTL_NOTIF_SEND
+
+    def release_all(self, has_ended: Callable[[], bool]) -> None:
+        """Let each process make the call, the one that is held and those that come, until `has_ended`."""
+        self.release()
+        poll = select.poll()
+        poll.register(self.listener, select.POLLIN)
+
+        def release_next() -> bool:
+            if any(events & select.POLLIN for _, events in poll.poll(0)):
+                self.wait()
+                self.release()
+            return has_ended()
+
+        wait_until(release_next, "the end of those who make the call")
 
 
 def number_of(call: str) -> int:
