@@ -269,6 +269,7 @@ def test_waiting_for_all_does_not_wake_up(init: Init) -> None:
         main = running.main_child
         end_main(running)
         wait_for_end_of_main(running, main)
+        settle(running.pid)
         assert count_wakeups(running.pid) == 0
         running.send(signal.SIGTERM)
         running.expect("polite 15")
@@ -284,6 +285,7 @@ def test_waiting_for_a_deadline_does_not_wake_up(init: Init) -> None:
         end_main(running)
         running.expect("stubborn 15")
         wait_for_end_of_main(running, main)
+        settle(running.pid)
         assert count_wakeups(running.pid) == 0
         end_grace(running)
         assert code_of(running) == 40
