@@ -18,7 +18,7 @@ from pyinit.zombies.analyse.verdicts import explain_probe
 from pyinit.zombies.collect.probe import Finding
 from support.inits import Init
 from support.machine import lean_command
-from support.proc import children_of, read_stat, read_status, session_of, zombies_of
+from support.proc import children_of, free_user, read_stat, read_status, session_of, zombies_of
 from support.processes import Result, Running, run, shell
 from support.sandbox import HeldCall, number_of, refuse_call
 from support.settings import NAMESPACE, PYTHON
@@ -125,7 +125,8 @@ def test_orphan_cannot_be_started(needs_root: None, lean_probes: dict[str, str])
     """RLIMIT_NPROC allows the probe and one child, but no orphan."""
     if NATIVE not in lean_probes:
         pytest.skip(f"there is no lean probe for {NATIVE}")
-    result = run(["setpriv", "--reuid=61234", "--regid=61234", "--clear-groups", "prlimit", "--nproc=2",
+    user = free_user()
+    result = run(["setpriv", f"--reuid={user}", f"--regid={user}", "--clear-groups", "prlimit", "--nproc=2",
                   lean_probes[NATIVE]])
     check_unknown(result, "cannot make an orphan; expected two free PIDs")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from support.proc import is_blocked, read_status, waits_in
+from support.proc import free_user, is_blocked, read_status, waits_in
 from support.processes import Running, python, run
 from support.selection import amount
 from support.settings import DEADLINE, PYTHON
@@ -60,8 +60,7 @@ def test_budget_of_a_cgroup() -> None:
 
 @needs_root
 def test_budget_of_a_user() -> None:
-    # A user without other processes: another test run has another one.
-    uid = str(20_000 + os.getpid() % 40_000)
+    uid = free_user()
     user = ["setpriv", "--reuid", uid, "--clear-groups", "--bounding-set", "-all"]
     with ready(["prlimit", "--nproc=30:30", *user, *leave(6)]):
         budget, = (budget for budget in report()["budgets"] if budget["scope"] == f"uid {uid}")

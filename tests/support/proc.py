@@ -77,6 +77,21 @@ def zombies_of(pid: int) -> list[int]:
     return [child for child in children_of(pid) if read_stat(child)[:1] == ["Z"]]
 
 
+def free_user() -> str:
+    """Return the ID of a user without a process, another one for another test run: RLIMIT_NPROC counts by user."""
+    taken = {owner_of(pid) for pid in procfs.list_processes()}
+    first = 20_000 + os.getpid() % 40_000
+    return str(next(user for user in range(first, first + 5000) if user not in taken))
+
+
+def owner_of(pid: int) -> int:
+    """Return the effective user ID of a process, or -1 if there is no such process."""
+    try:
+        return os.stat(f"/proc/{pid}").st_uid
+    except OSError:
+        return -1
+
+
 def session_members(session: int) -> list[int]:
     """Return the processes of a session that have not ended."""
     # getsid(2) first: it costs a hundredth of reading /proc/PID/stat, and most processes are in other sessions.
