@@ -105,7 +105,7 @@ def test_job_control(any_init: Init, session: str, name: str) -> None:
         jobs = terminal.read_until(b"\nlisted\r\n")
         assert b"topped" in jobs or b"uspended" in jobs, jobs
         terminal.type(b"fg\n")
-        terminal.read_until(b"cat")
+        terminal.read_until(b"cat\r\n")
         terminal.type(b"two\n")
         terminal.read_until(b"two\r\ntwo\r\n")
         terminal.type(b"\x03")
