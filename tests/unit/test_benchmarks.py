@@ -8,7 +8,7 @@ import struct
 
 import pytest
 
-from benchmarks import cli, inits, pacing, percentiles, reaps, report, ringbuffer, tracing
+from benchmarks import cli, inits, namespaces, pacing, percentiles, reaps, report, ringbuffer, tracing
 from benchmarks.experiments import start
 from benchmarks.inits import AGAIN, INIT, PAUSE
 from benchmarks.ringbuffer import Event
@@ -300,3 +300,11 @@ def test_window_without_a_mask_is_from_an_exec_to_the_first_mask_behind_it() -> 
     assert start.find_window([events[1], Event(22, 7, tracing.EXEC, {}), *events[2:]], 7) == 8
     assert start.find_window(events, 8) is None
     assert start.find_window([], 7) is None
+
+
+def test_a_machine_that_stands_still_does_not_use_up_an_inits_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The init gets its looks although the first one took longer than its time."""
+    clock, children = iter(range(0, 1000, 60)), iter([2, 1, 0])
+    monkeypatch.setattr(namespaces.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(namespaces, "adopted_children", lambda _: next(children))
+    assert namespaces.wait_reaped(None, 0, 10) == 0  # type: ignore[arg-type]
