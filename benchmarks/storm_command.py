@@ -17,6 +17,7 @@ SLICE = 1.0  # seconds of storm between two measurements; the tracer's buffer ho
 FLAT_SLICE = 2000  # orphans between two measurements without a rate
 BURST = 500  # zombies that the init gets in one instant, at the end
 PATIENCE = 2.0  # seconds: a zombie that waits this much longer than it may counts as not reaped
+END = 5.0  # seconds that an init has at least to end after its main child
 
 
 def run(bench: Bench, init: Init, rate: float, seconds: float, within: float) -> int:
@@ -32,7 +33,7 @@ def run(bench: Bench, init: Init, rate: float, seconds: float, within: float) ->
             seen.left = procfs.count_zombies(running.pid)
             seen.died = running.wait(0)
             if seen.has_main and seen.died is None:
-                seen.code = running.end_main(CODE)
+                seen.code = running.end_main(CODE, max(END, within + PATIENCE))
         except (StartError, OSError):
             seen.died = running.wait(1)
             if seen.died is None:
