@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from support.inits import Init
-from support.proc import open_files, read_stat, read_status
+from support.proc import has_pending, open_files, read_status, sleeps
 from support.processes import Running, shell
 from support.selection import amount
 from support.waiting import observe_for, wait_until
@@ -24,11 +24,19 @@ def wakeups(pid: int) -> int:
 
 
 def count_wakeups(pid: int) -> int:
-    """Wait until a process sleeps; return how often it wakes up in WINDOW."""
-    wait_until(lambda: read_stat(pid)[0] == "S", "it to sleep")
-    before = wakeups(pid)
-    observe_for(WINDOW)
-    return wakeups(pid) - before
+    """Wait until a process sleeps; return how often it wakes up in WINDOW.
+
+    Look up to three times: a timer wakes it up each time, but what it still had to do when it first slept only once.
+    """
+    count = 0
+    for _ in range(3):
+        wait_until(lambda: sleeps(pid), "it to sleep")
+        before = wakeups(pid)
+        observe_for(WINDOW)
+        count = wakeups(pid) - before
+        if not count:
+            break
+    return count
 
 
 def settle(running: Running) -> int:
@@ -36,7 +44,7 @@ def settle(running: Running) -> int:
     running.expect("ready")
     running.send(signal.SIGWINCH)
     pid = running.pid
-    wait_until(lambda: not int(read_status(pid)["ShdPnd"], 16), "the signal to be taken")
+    wait_until(lambda: not has_pending(pid) and sleeps(pid), "the signal to be taken")
     return pid
 
 
@@ -50,7 +58,7 @@ def test_idle_init_is_not_woken(init: Init) -> None:
 def test_idle_pause_is_not_woken(pause_launcher: str) -> None:
     with Running([pause_launcher]) as running:
         wait_until(lambda: running.read_error(), "the warning")
-        wait_until(lambda: not int(read_status(running.pid)["ShdPnd"], 16), "nothing to be pending")
+        wait_until(lambda: not has_pending(running.pid), "nothing to be pending")
         assert count_wakeups(running.pid) == 0
 
 
@@ -59,7 +67,8 @@ def test_what_wakes_up_is_seen() -> None:
     """The tests above can fail: they find a loop with a timeout of a second."""
     with Running(shell("echo ready; while true; do sleep 1; done")) as running:
         running.expect("ready")
-        assert count_wakeups(running.pid) > 0
+        # A loaded machine may delay the loop for longer than the observation has more than a second.
+        wait_until(lambda: count_wakeups(running.pid) > 0, "wakeups to be seen")
 
 
 def test_nothing_is_held_open(init: Init, launcher: str) -> None:

@@ -18,7 +18,7 @@ from support.family import LONG, code_of, end_main, start, wait_for_end_of_main
 from support.inits import Init
 from support.machine import kernel_can_reap
 from support.orphans import ON_DEMAND, ZOMBIES_FIRST, scene
-from support.proc import children_of, read_stat, read_status, stop, zombies_of
+from support.proc import children_of, has_pending, read_stat, read_status, sleeps, stop, zombies_of
 from support.processes import Running, python, shell, source
 from support.sandbox import HeldCall
 from support.selection import amount
@@ -96,7 +96,7 @@ def test_orphans_do_not_wake_the_init(init: Init) -> None:
         running.expect("ready")
         pid = running.pid
         running.send(signal.SIGWINCH)  # once pyinit has taken it, it is in its loop
-        wait_until(lambda: not int(read_status(pid)["ShdPnd"], 16) and read_stat(pid)[0] == "S", "it to be idle")
+        wait_until(lambda: not has_pending(pid) and sleeps(pid), "it to be idle")
         before = wakeups(pid)
         running.write(b"\n")
         running.expect("done")

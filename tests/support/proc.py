@@ -37,6 +37,16 @@ def waits_for_signals(pid: int) -> bool:
     return "sigtimedwait" in waits_in(pid)
 
 
+def sleeps(pid: int) -> bool:
+    """Say whether a process sleeps and has left its CPU: it is in state S an instant before that."""
+    return read_stat(pid)[:1] == ["S"] and waits_in(pid) not in ("", "0")
+
+
+def has_pending(pid: int) -> bool:
+    """Say whether a signal is pending for a process."""
+    return bool(int(read_status(pid).get("ShdPnd", "0"), 16))
+
+
 def waits_in(pid: int) -> str:
     """Return the kernel function in which a process sleeps, wchan of proc(5), or "" if it runs or does not exist."""
     try:
