@@ -10,9 +10,9 @@ signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
 job = os.fork()
 if job == 0:
     os.setpgid(0, 0)
+    os.write(1, b"%d started\n" % os.getpid())  # before what the program prints
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTTOU})
     os.execv(sys.argv[2], sys.argv[2:])
-os.write(1, b"%d started\n" % job)
 for background in (True, False):
     os.read(int(sys.argv[1]), 1)
     if not background:

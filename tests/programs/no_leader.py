@@ -6,6 +6,6 @@ import sys
 child = os.fork()
 if child == 0:
     os.setpgid(0, 0)
+    os.write(1, b"%d started\n" % os.getpid())  # before what the program prints
     os.execv(sys.argv[1], sys.argv[1:])
-os.write(1, b"%d started\n" % child)
 os.write(1, b"code %d\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
