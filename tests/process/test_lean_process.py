@@ -17,7 +17,7 @@ import pytest
 from support.inits import STAND_IN, Init, LeanInit
 from support.lean_fixtures import FILTER, TRAP, list_calls, numbers_of
 from support.orphans import CLONES_FIRST, TOGETHER, ZOMBIES_FIRST, scene
-from support.proc import children_of, read_stat, waits_for_signals, zombies_of
+from support.proc import children_of, has_pending, read_stat, waits_for_signals, zombies_of
 from support.processes import Running, python, run, shell
 from support.sandbox import number_of
 from support.settings import DEADLINE, NAMESPACE, ROOT
@@ -169,6 +169,7 @@ def test_drain_is_bounded(native: list[str], tmp_path: Path) -> None:
     """Many zombies do not delay a signal, and those that are left are reaped without another SIGCHLD."""
     def act(running: Running) -> None:
         child = children_of(running.pid)[0]
+        wait_until(lambda: waits_for_signals(child), "the init to wait")  # under strace it is in state t at each call
         os.kill(child, signal.SIGSTOP)
         wait_until(lambda: read_stat(child)[0] in "tT", "it to stop")
         running.write(b"\n")
@@ -204,6 +205,16 @@ def test_traced_main_child_that_executes(mode: str, native: list[str]) -> None: 
 
 
 # Job control
+
+
+def wait_for_stop_of(child: int, init: int) -> None:
+    """Wait until a child has stopped and its init has learnt it.
+
+    A process is in state T before it raises the SIGCHLD for that, so raise one more.
+    """
+    wait_until(lambda: read_stat(child)[0] == "T", "the child to stop")
+    os.kill(init, signal.SIGCHLD)
+    wait_until(lambda: not has_pending(init), "the init to take the signal")
 
 
 @pytest.mark.parametrize("name", ["bash", "sh"])
@@ -246,9 +257,9 @@ def test_main_child_without_a_terminal_is_no_job(native: list[str]) -> None:
         running.expect("ready")
         child = running.main_child
         os.kill(child, signal.SIGTSTP)
-        wait_until(lambda: read_stat(child)[0] == "T" and waits_for_signals(running.pid), "the main child to stop")
+        wait_for_stop_of(child, running.pid)
         observe_for(0.1)
-        assert read_stat(running.pid)[0] == "S"
+        wait_until(lambda: waits_for_signals(running.pid), "the init to wait, and not to be stopped")
         running.send(signal.SIGCONT)
         assert running.finish().code == 57
 
@@ -261,9 +272,9 @@ def test_adopted_child_is_no_job(native: list[str]) -> None:
         other = int(terminal.read_until(b" "))
         wait_until(lambda: other in children_of(running.pid), "it to be adopted")
         os.kill(other, signal.SIGTSTP)
-        wait_until(lambda: read_stat(other)[0] == "T" and waits_for_signals(running.pid), "the orphan to stop")
+        wait_for_stop_of(other, running.pid)
         observe_for(0.1)
-        assert read_stat(running.pid)[0] == "S"
+        wait_until(lambda: waits_for_signals(running.pid), "the init to wait, and not to be stopped")
         os.kill(other, signal.SIGKILL)
         running.send(signal.SIGTERM)
         assert running.process.wait(DEADLINE) == 143
@@ -281,8 +292,8 @@ def test_pid_1_never_stops(native: list[str], namespaces: None) -> None:
         terminal.read_until(b"ready")
         pid, child = running.pid, running.main_child
         terminal.type(b"\x1a")
-        wait_until(lambda: read_stat(child)[0] == "T", "the main child to stop")
-        wait_until(lambda: waits_for_signals(pid) and read_stat(pid)[0] == "S", "the init to wait again")
+        wait_for_stop_of(child, pid)
+        wait_until(lambda: waits_for_signals(pid), "the init to wait again")
         running.send(signal.SIGTERM)
         running.send(signal.SIGCONT)
         assert running.process.wait(DEADLINE) == 143
@@ -301,8 +312,8 @@ def test_stop_by_somebody_else_is_no_job_control(native: list[str]) -> None:
         terminal.read_until(b"ready")
         child = running.main_child
         os.kill(child, signal.SIGSTOP)
-        wait_until(lambda: read_stat(child)[0] == "T" and waits_for_signals(running.pid), "the main child to stop")
-        assert read_stat(running.pid)[0] == "S"
+        wait_for_stop_of(child, running.pid)
+        wait_until(lambda: waits_for_signals(running.pid), "the init to wait, and not to be stopped")
         running.send(signal.SIGCONT)
         wait_until(lambda: read_stat(child)[0] == "S", "it to go on")
         running.send(signal.SIGTERM)
