@@ -18,7 +18,7 @@ import pytest
 
 from support.inits import Init
 from support.outer_shell import CTRL_C, CTRL_Z, Shell
-from support.proc import children_of, read_stat, read_status, session_members, waits_for_signals
+from support.proc import children_of, has_pending, read_stat, read_status, session_members, waits_for_signals
 from support.processes import python, source
 from support.settings import DEADLINE
 from support.terminal import Terminal
@@ -339,7 +339,8 @@ def test_termination_where_no_shell_can_continue(launcher: str, number: int) -> 
         terminal.read_until(b"ready\r\n")
         main_child = running.main_child
         wait_until(lambda: read_stat(main_child)[0] == "T", "the main child to stop")
-        wait_until(lambda: waits_for_signals(running.pid), "pyinit to have learnt it")
+        running.send(signal.SIGCHLD)  # the main child is in state T before it sends its own
+        wait_until(lambda: not has_pending(running.pid) and waits_for_signals(running.pid), "pyinit to have learnt it")
         running.send(number)
         assert running.process.wait(DEADLINE) == 128 + number
 
@@ -369,7 +370,8 @@ def test_first_process_goes_on(launcher: str, namespaces: None) -> None:
         main_child = running.main_child
         wait_until(lambda: read_stat(main_child)[0] == "T", "the main child to stop")
         observe_for(0.2)
-        assert [read_stat(pid)[0] for pid in (main_child, running.pid, running.process.pid)] == ["T", "S", "S"]
+        pids = (main_child, running.pid, running.process.pid)
+        wait_until(lambda: [read_stat(pid)[0] for pid in pids] == ["T", "S", "S"], "the others to wait")
         running.send(signal.SIGCONT)
         terminal.type(b"two\n")
         terminal.read_until(b"two\r\ntwo\r\n")
