@@ -52,13 +52,11 @@ def test_stopped_by_a_key_and_continued(shell: Shell, front: str) -> None:
     shell.start_cat(front)
     shell.stop()
     for _ in range(2):
-        shell.type("fg")
-        shell.terminal.read_until(b"cat")
+        shell.fg()
         shell.type("two")
         shell.see("two\r\ntwo")
         shell.stop()
-    shell.type("fg")
-    shell.terminal.read_until(b"cat")
+    shell.fg()
     shell.type("three")
     shell.see("three\r\nthree")
     shell.terminal.type(CTRL_C)
@@ -72,8 +70,7 @@ def test_read_in_the_background(shell: Shell, front: str) -> None:
     script = 'read line; echo "got <$line>"'
     shell.run(f"{front} sh -c {shlex.quote(script)} &")
     shell.wait_for_stop()
-    shell.type("fg")
-    shell.terminal.read_until(b"sh")
+    shell.fg()
     shell.type("typed")
     shell.see("got <typed>")
     shell.terminal.read_until(b"next> ")
@@ -132,8 +129,7 @@ def test_continued_in_the_background(shell: Shell, front: str, tmp_path: Path) -
     gate.write_text("go\n")
     shell.see("finished")
     shell.wait_for_stop()  # it reads from the background
-    shell.type("fg")
-    shell.terminal.read_until(b"sh")
+    shell.fg()
     shell.type("typed")
     shell.see("typed\r\ntyped")
     shell.terminal.read_until(b"next> ")
@@ -147,8 +143,7 @@ def test_job_below_a_script(shell: Shell, front: str) -> None:
     shell.type("one")
     shell.see("one\r\none")
     shell.stop()
-    shell.type("fg")
-    shell.terminal.read_until(b"after")  # in the command line that `fg` prints
+    shell.fg()
     shell.type("two")
     shell.see("two\r\ntwo")
     shell.terminal.type(b"\x04")
@@ -168,8 +163,7 @@ def test_nested_shell(shell: Shell, front: str, inner: str) -> None:
     shell.terminal.read_until(b"next> ")
     shell.start_cat("")
     shell.stop()
-    shell.type("fg")
-    shell.terminal.read_until(b"cat")
+    shell.fg()
     shell.type("two")
     shell.see("two\r\ntwo")  # only now is a key for the job
     shell.terminal.type(CTRL_C)
@@ -318,8 +312,7 @@ def test_stop_is_forwarded_after_a_stop(shell: Shell, launcher: str) -> None:
     """pyinit blocks the signal that has stopped it again: a later SIGTSTP is forwarded to the main child."""
     shell.start_cat(f"{launcher} -s --")
     shell.stop()
-    shell.type("fg")
-    shell.terminal.read_until(b"cat")
+    shell.fg()
     shell.type("two")
     shell.see("two\r\ntwo")
     job = next(pid for pid in session_members(shell.running.process.pid) if read_stat(pid)[1] ==

@@ -71,6 +71,7 @@ def test_job_control_needs_the_loop(launcher: str) -> None:
     """If SIGCHLD is ignored, the kernel reports no stop: a job that stops would keep the terminal forever."""
     with Terminal() as terminal, terminal.start(Init("subreaper", [launcher], "kernel").argv(["cat"])) as running:
         terminal.read_until(FALLS_BACK)
+        terminal.read_until(b"\r\n")  # what is typed before would be shown within the line
         terminal.type(b"one\n")
         terminal.read_until(b"one\r\none\r\n")
         terminal.type(b"\x04")

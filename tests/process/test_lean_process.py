@@ -241,6 +241,7 @@ def test_job_is_stopped_and_goes_on(native: list[str], name: str) -> None:
             terminal.read_until(b"\n42\r\n")
             terminal.type(b"fg\n")
             terminal.read_until(native[0].encode())
+            terminal.read_until(b"\r\n")  # what is typed before would be shown within the line
         terminal.type(b"four\n")
         terminal.read_until(b"four\r\nfour\r\n")
         terminal.type(b"\x04")

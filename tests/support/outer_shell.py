@@ -47,13 +47,21 @@ class Shell:
         """Stop the job by Ctrl-Z, and check that the shell has noticed it.
 
         The shell learns of the stop as soon as the job's first process has stopped. A cat that has not stopped by then
-        would read the next line that is typed, so wait for each cat.
+        would read the next line that is typed, so wait for each program.
         """
         self.terminal.type(CTRL_Z)
         self.terminal.read_until(b"next> ")
         wait_until(lambda: all(read_stat(pid)[:1] == ["T"] for pid in session_members(self.running.process.pid)
-                               if read_status(pid).get("Name") == "cat"), "each cat to stop")
+                               if read_status(pid).get("Name") in ("cat", "sleep")), "each program to stop")
         assert b"topped" in self.run("jobs")
+
+    def fg(self) -> None:
+        """Type `fg`, and wait until the shell has printed the job's whole line. What is typed before would be shown
+        within the line.
+        """
+        self.type("fg")
+        self.see("fg")
+        self.terminal.read_until(b"\r\n")
 
     def see(self, text: str) -> None:
         """Wait until the terminal shows a whole line."""
