@@ -13,10 +13,18 @@ from support.family import LONG, code_of, end_grace, end_main, family, read_line
 from support.inits import Init
 from support.proc import read_stat, read_status
 from support.processes import shell
+from support.sandbox import HeldCall
 from support.waiting import observe_for, wait_until
 from test_pause import enter
 
 BOTH_REAPERS = True
+
+
+def hold_kill(init: Init) -> HeldCall:
+    """Return what holds pyinit back before it kills its main child, so that the main child can print its signal first,
+    however short --kill-after is.
+    """
+    return HeldCall("pidfd_send_signal" if init.reaper == "kernel" else "kill", {1: signal.SIGKILL})
 
 
 def settle(pid: int) -> None:
@@ -26,9 +34,12 @@ def settle(pid: int) -> None:
 
 
 def test_a_main_child_that_does_not_end_is_killed(init: Init) -> None:
-    with start(init, ["--kill-after", "0.3"], kind="deaf") as running:
+    with hold_kill(init) as held, start(init, ["--kill-after", "0.3"], kind="deaf",
+                                        preexec_fn=held.install) as running:
         running.send(signal.SIGTERM)
         running.expect("main 15")
+        held.wait()
+        held.release()
         assert running.finish() == (137, b"", b"")
 
 
@@ -43,19 +54,25 @@ def test_a_main_child_that_ends_in_time_is_not_killed(init: Init) -> None:
 # Which signal starts --kill-after does not depend on the mode, see test_shutdown.py.
 @pytest.mark.usual("mode")
 def test_other_signals_do_not_kill_after(init: Init) -> None:
-    with start(init, ["--kill-after", "0.2"], kind="deaf") as running:
+    with hold_kill(init) as held, start(init, ["--kill-after", "0.2"], kind="deaf",
+                                        preexec_fn=held.install) as running:
         running.send(signal.SIGHUP)
         running.expect("main 1")
-        observe_for(0.5)
+        assert not held.is_made_in(0.5)
         running.send(signal.SIGTERM)
         running.expect("main 15")
+        held.wait()
+        held.release()
         assert code_of(running) == 137
 
 
 def test_kill_after_then_grace(init: Init) -> None:
-    with start(init, ["--kill-after", "0.2", "--grace", LONG], "polite", kind="deaf") as running:
+    with hold_kill(init) as held, start(init, ["--kill-after", "0.2", "--grace", LONG], "polite", kind="deaf",
+                                        preexec_fn=held.install) as running:
         running.send(signal.SIGINT)
         running.expect("main 2")
+        held.wait()
+        held.release()
         running.expect("polite 15")
         assert code_of(running) == 137
 
@@ -64,12 +81,15 @@ def test_kill_after_then_grace(init: Init) -> None:
 @pytest.mark.usual("mode")
 def test_stop_signal_is_the_termination_signal(init: Init) -> None:
     """With --stop-signal, SIGTERM is no termination signal."""
-    with start(init, ["--kill-after", "0.2", "--stop-signal", "RTMIN+3"], kind="deaf") as running:
+    with hold_kill(init) as held, start(init, ["--kill-after", "0.2", "--stop-signal", "RTMIN+3"], kind="deaf",
+                                        preexec_fn=held.install) as running:
         running.send(signal.SIGTERM)
         running.expect("main 15")
-        observe_for(0.5)
+        assert not held.is_made_in(0.5)
         running.send(signal.SIGRTMIN + 3)
         running.expect(f"main {signal.SIGRTMIN + 3}")
+        held.wait()
+        held.release()
         assert code_of(running) == 137
 
 
@@ -184,9 +204,13 @@ def test_everything_at_once(init: Init) -> None:
     """All options work together. The second SIGTERM cuts the grace short, so that the test does not wait for it."""
     options = ["--signal-to", "all", "--rewrite", "TERM:HUP", "--grace", LONG, "--kill-after", "0.3", "--wait-all",
                "--ok-on-stop", "-e", "137", "--stop-signal", "TERM"]
-    with start(init, options, "polite", "stubborn", kind="deaf") as running:
+    with hold_kill(init) as held, start(init, options, "polite", "stubborn", kind="deaf",
+                                        preexec_fn=held.install) as running:
         running.send(signal.SIGTERM)
         assert read_lines(running, 3) == ["main 1", "polite 1", "stubborn 1"]
+        held.wait()
+        held.release()
         assert read_lines(running, 2) == ["polite 15", "stubborn 15"]
         running.send(signal.SIGTERM)
+        held.release_until(lambda: running.process.poll() is not None)  # it kills what is left
         assert code_of(running) == 0

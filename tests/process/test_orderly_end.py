@@ -301,7 +301,8 @@ def test_waiting_for_all_then_grace(init: Init) -> None:
         running.send(signal.SIGTERM)
         assert read_lines(running, 2) == ["polite 15", "stubborn 15"]
         held.wait()
-        held.release_all(lambda: running.process.poll() is not None)
+        held.release()
+        held.release_until(lambda: running.process.poll() is not None)
         assert code_of(running) == 40
 
 

@@ -81,36 +81,38 @@ class HeldCall:
         socket.send_fds(self.there, [b"x"], [listener])
         os.close(listener)
 
-    def wait(self) -> int:
-        """Wait for a process to make the call; return its PID."""
+    def is_made_in(self, seconds: float) -> bool:
+        """Say whether a process makes the call in this time; wait() then returns at once."""
         if self.listener < 0:
             self.here.settimeout(DEADLINE)
             self.listener, = socket.recv_fds(self.here, 1, 1)[1]
-        assert select.select([self.listener], [], [], DEADLINE)[0], "no process has made the call"
+        poll = select.poll()  # it tells a call, POLLIN, from the end of all processes, POLLHUP
+        poll.register(self.listener, select.POLLIN)
+        return any(events & select.POLLIN for _, events in poll.poll(seconds * 1000))
+
+    def wait(self) -> int:
+        """Wait for a process to make the call; return its PID."""
+        assert self.is_made_in(DEADLINE), "no process has made the call"
         notification = bytearray(80)  # struct seccomp_notif
         fcntl.ioctl(self.listener, 0xC0502100, notification)  # SECCOMP_IOCTL_NOTIF_RECV
         pid: int
         self.held, pid = struct.unpack_from("QI", notification)
         return pid
 
+    def release_until(self, condition: Callable[[], bool]) -> None:
+        """Let each process make the call until a condition holds; fail at the deadline."""
+        def release_next() -> bool:
+            if self.is_made_in(0):
+                self.wait()
+                self.release()
+            return condition()
+
+        wait_until(release_next, "the end of those who make the call")
+
     def release(self) -> None:
         """Let the process make the call."""
         answer = bytearray(struct.pack("QqiI", self.held, 0, 0, 1))  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
         fcntl.ioctl(self.listener, 0xC0182101, answer)  # SECCOMP_IOCTL_NOTIF_SEND
-
-    def release_all(self, has_ended: Callable[[], bool]) -> None:
-        """Let each process make the call, the one that is held and those that come, until `has_ended`."""
-        self.release()
-        poll = select.poll()
-        poll.register(self.listener, select.POLLIN)
-
-        def release_next() -> bool:
-            if any(events & select.POLLIN for _, events in poll.poll(0)):
-                self.wait()
-                self.release()
-            return has_ended()
-
-        wait_until(release_next, "the end of those who make the call")
 
 
 def number_of(call: str) -> int:
