@@ -26,6 +26,14 @@ AS_OTHER = ["setpriv", "--reuid=1234", "--clear-groups"]
 
 MODULE = """
 import signal, subprocess, time
+from pathlib import Path
+from pyinit.linux.procfs import list_processes
+
+def command_line(pid):
+    try:
+        return Path(f"/proc/{{pid}}/cmdline").read_text(errors="replace")
+    except OSError:
+        return ""
 
 def run(*argv):
     return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout.decode()
@@ -43,25 +51,32 @@ def command(folder: Path, body: str, *options: str) -> list[str]:
     return nested.command(folder, {"test_nested.py": MODULE.format(body=body)}, *options)
 
 
-@pytest.mark.parametrize("argv", [
-    pytest.param(SLEEP, id="child"),
-    pytest.param(python(DAEMON, *SLEEP), id="daemon"),
-    pytest.param(python(DAEMON, "env", "-i", *SLEEP), id="no environment"),
-    pytest.param(python(DAEMON, *AS_OTHER, *SLEEP), id="other user"),
-    pytest.param(python(DAEMON, *IN_NAMESPACE, *SLEEP), id="namespace"),
+# Leaves processes, the last of which has executed sleep(1): the command line is empty during execve(2).
+LEAVE = """from support import isolation, waiting
+    isolation.PATIENCE = 0.1
+    subprocess.{start}({argv!r})
+    waiting.wait_until(lambda: {line!r} in map(command_line, list_processes()), "sleep to run")"""
+
+
+@pytest.mark.parametrize("front", [
+    pytest.param([], id="child"),
+    pytest.param(python(DAEMON), id="daemon"),
+    pytest.param(python(DAEMON, "env", "-i"), id="no environment"),
+    pytest.param(python(DAEMON, *AS_OTHER), id="other user"),
+    pytest.param(python(DAEMON, *IN_NAMESPACE), id="namespace"),
 ])
-def test_a_process_that_is_left_fails_the_run(request: pytest.FixtureRequest, tmp_path: Path, argv: list[str]) -> None:
+def test_a_process_that_is_left_fails_the_run(request: pytest.FixtureRequest, tmp_path: Path, front: list[str]) -> None:
     """The run names the process with the test that left it, which is not the last test, and kills it."""
-    if os.geteuid() and AS_OTHER[0] in argv:
+    if os.geteuid() and AS_OTHER[0] in front:
         pytest.skip("needs root")
-    if IN_NAMESPACE[0] in argv:
+    if IN_NAMESPACE[0] in front:
         request.getfixturevalue("namespaces")
-    start = "Popen" if argv == SLEEP else "run"
-    body = f"from support import isolation; isolation.PATIENCE = 0.1; subprocess.{start}({argv!r})"
+    sleep = ["sleep", f"1234{os.getpid()}"]  # no other run of this test has the same
+    body = LEAVE.format(start="run" if front else "Popen", argv=[*front, *sleep], line="\0".join(sleep) + "\0")
     done = nested.run(command(tmp_path, body))
     found = re.findall(r"left behind by test_nested.py::test_first: process (\d+) of user \S+: (.*)", done.stdout)
     assert done.returncode == 1 and found, done.stdout + done.stderr
-    assert all(line.endswith(" ".join(SLEEP)) for _, line in found)
+    assert all(line.endswith(" ".join(sleep)) for _, line in found)
     assert re.search(r"2 passed, \d errors? in", done.stdout)
     for pid, _ in found:
         wait_until(lambda: not read_stat(int(pid)), "what was left to be killed")
