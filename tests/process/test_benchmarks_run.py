@@ -191,7 +191,7 @@ def test_without_tracepoints_reaps_are_still_measured(tmp_path: Path) -> None:
 
 
 def test_storm_says_that_a_good_init_is_good() -> None:
-    done = run("storm", "--rate", "300", "--seconds", "1")
+    done = run("storm", "--rate", "300", "--seconds", "1", "--within", "60")  # whatever else the machine does
     assert done.returncode == 0, done.stdout + done.stderr
     assert "zombies left: 0" in done.stdout and "GOOD: all 800 orphans were reaped" in done.stdout
     assert "orphans" in done.stderr and "0 zombies now" in done.stderr  # its progress
