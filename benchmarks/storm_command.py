@@ -16,6 +16,7 @@ from .verdict import CODE, Seen, judge
 SLICE = 1.0  # seconds of storm between two measurements; the tracer's buffer holds that much
 FLAT_SLICE = 2000  # orphans between two measurements without a rate
 BURST = 500  # zombies that the init gets in one instant, at the end
+END_PATIENCE = 10.0  # seconds: an init that has died is gone by then, also on a loaded machine
 PATIENCE = 2.0  # seconds: a zombie that waits this much longer than it may counts as not reaped
 END = 5.0  # seconds that an init has at least to end after its main child
 
@@ -35,7 +36,7 @@ def run(bench: Bench, init: Init, rate: float, seconds: float, within: float) ->
             if seen.has_main and seen.died is None:
                 seen.code = running.end_main(CODE, max(END, within + PATIENCE))
         except (StartError, OSError):
-            seen.died = running.wait(1)
+            seen.died = running.wait(END_PATIENCE)
             if seen.died is None:
                 raise
     bench.progress.keep()
