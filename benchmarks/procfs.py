@@ -76,10 +76,12 @@ class ZombieWatch:
         """Return how many zombies there are now. Raises OSError if the process no longer exists."""
         children = set(list_children(self.pid))
         self.known &= children
-        # Read the state twice: a child that the kernel itself reaps is also a zombie, but only while the kernel
-        # notifies its parent, exit_notify().
-        self.known.update(child for child in children - self.known
-                          if read_state(child) == "Z" and read_state(child) == "Z")
+        # Look twice: a child that the kernel itself reaps is also a zombie, but only while the kernel notifies its
+        # parent, exit_notify(). It then holds the lock that a list of children needs, so the second look comes later.
+        new = {child for child in children - self.known if read_state(child) == "Z"}
+        if new:
+            new &= set(list_children(self.pid))
+        self.known.update(child for child in new if read_state(child) == "Z")
         self.most = max(self.most, len(self.known))
         self.history.append((time.monotonic(), len(self.known)))
         return len(self.known)
