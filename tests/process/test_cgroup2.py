@@ -109,6 +109,7 @@ def test_zombies_of_a_removed_cgroup_count_in_its_ancestor(pod: Pod) -> None:
         leave_in(pod, running)
         (ROOT / "cgroup.procs").write_text(str(running.pid))
         zombie = groups_of(running.pid)[0]["pids"][0]
+        wait_until(lambda: "populated 0" in (pod.scope / "cgroup.events").read_text(), "only zombies to be left")
         os.rmdir(pod.scope)
         assert Path(f"/proc/{zombie}/cgroup").read_text().endswith(f"{pod.scope.name} (deleted)\n")
         group, = groups_of(running.pid)
