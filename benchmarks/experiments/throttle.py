@@ -97,6 +97,7 @@ def measure(bench: Bench, init: Init, root: str) -> Turn:
             watch.count()
             time.sleep(LOOK)
         answer = running.helper.receive(1)
+        watch.count()  # at least once: a loaded machine may not have run this process during the storm
         if bench.quick:
             group.lift()  # the zombies would take several seconds to go
         gone = wait_gone(watch, answer["end"] / 1e9 + patience)
