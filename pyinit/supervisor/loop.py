@@ -270,7 +270,7 @@ class Supervisor:
             self.reaper.send(number)
         if self.status is None:
             self.given.add(number)
-            if self.stopped and number in (SIGHUP, SIGTERM):
+            if number in (SIGHUP, SIGTERM) and (self.stopped or self.reaper.has_stopped()):
                 self.continue_main_child()  # a stopped process takes no other signal, signal(7)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from _signal import SIGCHLD, SIGTRAP, sigpending, sigtimedwait, sigwait
-from posix import WEXITSTATUS, WIFSIGNALED, WIFSTOPPED, WNOHANG, WSTOPSIG, WTERMSIG, WUNTRACED, kill, waitpid
+from posix import (P_PID, WEXITSTATUS, WIFSIGNALED, WIFSTOPPED, WNOHANG, WNOWAIT, WSTOPPED, WSTOPSIG, WTERMSIG,
+                   WUNTRACED, kill, waitid, waitpid)
 
 from ..linux.signals import WAITED
 
@@ -55,6 +56,16 @@ class WaitReaper:
     def report_stops(self) -> None:
         """Let drain() also report, in `stopped_by`, that the main child has been stopped."""
         self.flags |= WUNTRACED
+
+    def has_stopped(self) -> bool:
+        """Return whether the main child has been stopped and drain() has yet to report it: SIGCHLD comes after SIGTERM.
+        """
+        if self.main_child is None or not self.flags & WUNTRACED:
+            return False
+        try:
+            return waitid(P_PID, self.main_child, WSTOPPED | WNOHANG | WNOWAIT) is not None
+        except OSError:  # a sandbox refuses waitid(2)
+            return False
 
     def send(self, number: int, to_group: bool = False) -> None:
         """Send a signal to the main child, whose PID is not reused until it is reaped, or to its group.

@@ -20,6 +20,7 @@ from support.inits import Init
 from support.outer_shell import CTRL_C, CTRL_Z, Shell
 from support.proc import children_of, has_pending, read_stat, read_status, session_members, waits_for_signals
 from support.processes import python, source
+from support.sandbox import HeldCall
 from support.settings import DEADLINE
 from support.terminal import Terminal
 from support.waiting import observe_for, wait_until
@@ -336,6 +337,22 @@ def test_termination_where_no_shell_can_continue(launcher: str, number: int) -> 
         wait_until(lambda: not has_pending(running.pid) and waits_for_signals(running.pid), "pyinit to have learnt it")
         running.send(number)
         assert running.process.wait(DEADLINE) == 128 + number
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_termination_is_taken_before_the_stop(launcher: str, number: int) -> None:
+    """Of pending signals pyinit takes the one with the lowest number first, and learns of the stop by SIGCHLD."""
+    argv = [launcher, "-s", "--", "sh", "-c", "echo ready; kill -STOP $$; read line"]
+    with HeldCall("rt_sigtimedwait", {}) as held, Terminal() as terminal, \
+            terminal.start(argv, preexec_fn=held.install) as running:
+        held.wait()
+        terminal.read_until(b"ready\r\n")
+        main_child = running.main_child
+        wait_until(lambda: read_stat(main_child)[0] == "T", "the main child to stop")
+        running.send(number)
+        held.release()
+        held.release_until(lambda: running.process.poll() is not None)
+        assert running.process.returncode == 128 + number
 
 
 SILENT_LEADER = source("silent_leader")

@@ -33,8 +33,15 @@ class Terminal:
     def start(self, argv: Command, mode: str = "", controlling: bool = True, **popen: Unpack[PopenOptions]) -> Running:
         """Start a program as a session leader, with this as its controlling terminal unless `controlling` is false."""
         settings: PopenOptions = {"stdin": self.slave, "stdout": self.slave, "stderr": self.slave, **popen}
+        prepare = settings.get("preexec_fn")
+
+        def take_terminal() -> None:
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            if prepare:
+                prepare()
+
         if controlling:
-            settings["preexec_fn"] = lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+            settings["preexec_fn"] = take_terminal
         return Running(argv, mode, **settings)
 
     def type(self, keys: bytes) -> None:
