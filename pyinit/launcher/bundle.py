@@ -50,58 +50,71 @@ NO_ARCHIVE = b"PK\5\6" + bytes(8) + b"\xff\xff\xff\x7f" + bytes(6)
 #
 # A stub has opened the file, and names it by its descriptor if there is /proc.
 #
+# The script of a launcher explains what goes wrong here; for a stub, nobody else does.
+#
 # A garbage collection would walk through everything that is loaded, to no effect: pyinit makes no cycles.
 LOADER = """
-import gc, marshal, posix, sys
-from _frozen_importlib import ModuleSpec
+import posix
 
-gc.disable()
 SCRIPT = "FILE" not in globals()
-if SCRIPT:
-    PATH = sys.argv[0]
-    if PATH.startswith("/proc/self/fd/"):
-        FILE = int(PATH[14:])
-        posix.set_inheritable(FILE, False)
-    else:
-        FILE = posix.open(PATH, posix.O_CLOEXEC)
-    HEADER = posix.pread(FILE, 16, 0)
-END = 16 + int.from_bytes(HEADER[9:12], "little")
-SIZE = int.from_bytes(posix.pread(FILE, 4, END - 4), "little")
-NOW, LATER = marshal.loads(posix.pread(FILE, SIZE, END - 4 - SIZE))
-stdio = []
-while FILE < 3:
-    stdio.append(FILE)
-    FILE = posix.dup(FILE)
-for descriptor in stdio:
-    posix.close(descriptor)
+try:
+    import gc, marshal, sys
+    from _frozen_importlib import ModuleSpec
 
-class Bundle:
-    def find_spec(name, path=None, target=None):
-        if name in LATER:
-            return ModuleSpec(name, Bundle, is_package=LATER[name][2])
+    gc.disable()
+    if SCRIPT:
+        PATH = sys.argv[0]
+        if PATH.startswith("/proc/self/fd/"):
+            FILE = int(PATH[14:])
+            posix.set_inheritable(FILE, False)
+        else:
+            FILE = posix.open(PATH, posix.O_CLOEXEC)
+        HEADER = posix.pread(FILE, 16, 0)
+    END = 16 + int.from_bytes(HEADER[9:12], "little")
+    SIZE = int.from_bytes(posix.pread(FILE, 4, END - 4), "little")
+    NOW, LATER = marshal.loads(posix.pread(FILE, SIZE, END - 4 - SIZE))
+    stdio = []
+    while FILE < 3:
+        stdio.append(FILE)
+        FILE = posix.dup(FILE)
+    for descriptor in stdio:
+        posix.close(descriptor)
 
-    def create_module(spec):
-        return None
+    class Bundle:
+        def find_spec(name, path=None, target=None):
+            if name in LATER:
+                return ModuleSpec(name, Bundle, is_package=LATER[name][2])
 
-    def exec_module(module):
-        offset, length, _ = LATER[module.__name__]
-        try:
-            code = posix.pread(FILE, length, END + offset)
-            header = posix.pread(FILE, 16, 0)
-        except OSError as error:
-            raise ImportError("the bundle cannot be read: " + error.strerror)
-        if header != HEADER or len(code) < length:
-            raise ImportError("the bundle has been overwritten")
-        exec(marshal.loads(code), module.__dict__)
+        def create_module(spec):
+            return None
 
-sys.meta_path.insert(0, Bundle)
-for name, package, code in NOW:
-    module = sys.modules[name] = type(sys)(name)
-    module.__package__ = package
-    if name == package:
-        module.__path__ = []
-    exec(code, module.__dict__)
-sys.modules["pyinit"].bundle_file = FILE
+        def exec_module(module):
+            offset, length, _ = LATER[module.__name__]
+            try:
+                code = posix.pread(FILE, length, END + offset)
+                header = posix.pread(FILE, 16, 0)
+            except OSError as error:
+                raise ImportError("the bundle cannot be read: " + error.strerror)
+            if header != HEADER or len(code) < length:
+                raise ImportError("the bundle has been overwritten")
+            exec(marshal.loads(code), module.__dict__)
+
+    sys.meta_path.insert(0, Bundle)
+    for name, package, code in NOW:
+        module = sys.modules[name] = type(sys)(name)
+        module.__package__ = package
+        if name == package:
+            module.__path__ = []
+        exec(code, module.__dict__)
+    sys.modules["pyinit"].bundle_file = FILE
+except BaseException as error:
+    if not SCRIPT:
+        raise
+    try:
+        REASON = b"out of memory" if isinstance(error, MemoryError) else b"%r" % error
+        posix.write(2, b"pyinit: cannot load the package: " + REASON + b"\\n")
+    finally:
+        posix._exit(1)
 if SCRIPT:
     from pyinit.main import main
     main(noted=True)

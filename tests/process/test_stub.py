@@ -243,6 +243,18 @@ def test_replaced_after_the_stub_has_run(tmp_path: Path, monkeypatch: pytest.Mon
         assert running.finish() == (27, b"", b"")
 
 
+def test_bundle_that_is_damaged(launcher: str, tmp_path: Path) -> None:
+    """One line says why the modules cannot be read; CPython would show a traceback of the bundle."""
+    (tmp_path / "pyinit").symlink_to(launcher)
+    bundle = bytearray(Path(f"{launcher}.pyc").read_bytes())
+    end = 16 + int.from_bytes(bundle[9:12], "little")
+    bundle[end - 4 - int.from_bytes(bundle[end - 4:end], "little")] = ord("?")  # the first byte of the modules
+    (tmp_path / "pyinit.pyc").write_bytes(bundle)
+    code, out, error = run([tmp_path / "pyinit", "-s", "--", "true"])
+    assert (code, out, error.count(b"\n")) == (1, b"", 1)
+    assert error.startswith(b"pyinit: cannot load the package: ValueError('bad marshal data")
+
+
 def test_mask_that_is_refused(launcher: str) -> None:
     """If a sandbox refuses the signal mask, the stub ends with exit code 1, as signals would be lost."""
     filtered = python(source("filter_calls"), str(number_of("rt_sigprocmask")))
