@@ -133,13 +133,23 @@ def inspect_interpreter(python: str) -> Interpreter:
     ToolError.
     """
     code = ("import _signal, sys; print(getattr(sys, '_base_executable', sys.executable)); "
-            "print(sys.implementation.name); print('%d.%d' % sys.version_info[:2]); "
+            "print(sys.base_prefix); print(sys.implementation.name); print('%d.%d' % sys.version_info[:2]); "
             "print(*map(int, _signal.valid_signals()))")
     answer = run_interpreter(python, "-c", code).decode("utf-8", "surrogateescape").splitlines()
-    executable, name, version, signals = answer if len(answer) == 4 else ("", "no Python", "", "")
+    executable, prefix, name, version, signals = answer if len(answer) == 5 else ("", "", "no Python", "", "")
     if name != "cpython" or tuple(map(int, version.split("."))) < (3, 9):
         raise ToolError(f"{python}: is {name} {version}".rstrip() + "; expected CPython 3.9 or later")
-    return Interpreter(os.path.abspath(executable), version, [int(number) for number in signals.split()])
+    executable = leave_environment(os.path.abspath(executable), f"{prefix}/bin/python{version}")
+    return Interpreter(executable, version, [int(number) for number in signals.split()])
+
+
+def leave_environment(executable: str, base: str) -> str:
+    """Return `base`, where the interpreter behind a virtual environment usually is, if `executable` is in one: before
+    Python 3.11 it does not know the path of the interpreter behind it. Otherwise return `executable`.
+    """
+    folder = os.path.dirname(executable)
+    marks = (f"{folder}/pyvenv.cfg", f"{os.path.dirname(folder)}/pyvenv.cfg")
+    return base if os.path.exists(base) and any(map(os.path.exists, marks)) else executable
 
 
 def compile_package(python: str, personality: str) -> bytes:

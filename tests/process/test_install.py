@@ -187,9 +187,12 @@ def test_another_python(kind: list[str], tmp_path: Path, python: str) -> None:
     check(tmp_path / "launcher")
 
 
-def test_virtual_environment(tmp_path: Path) -> None:
+@pytest.mark.core
+@pytest.mark.parametrize("options", [[], ["--copies"]], ids=" ".join)
+def test_virtual_environment(tmp_path: Path, options: list[str]) -> None:
     """A launcher installed from a virtual environment runs the interpreter behind it, and outlives the environment."""
-    subprocess.run([PYTHON, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, timeout=DEADLINE * 4)
+    subprocess.run([PYTHON, "-m", "venv", "--without-pip", *options, tmp_path / "venv"], check=True,
+                   timeout=DEADLINE * 4)
     result = run([tmp_path / "venv/bin/python", "-m", "pyinit.launcher", tmp_path / "launcher"])
     assert result.code == 0, result
     shutil.rmtree(tmp_path / "venv")
