@@ -112,10 +112,10 @@ os.execvp(sys.argv[2], sys.argv[2:])
 @pytest.mark.parametrize("number", [signal.SIGTTIN, signal.SIGTTOU, signal.SIGHUP])
 def test_signal_pending_before_exec(init: Init, number: int) -> None:
     """execve(2) keeps pending signals, and pyinit forwards them, even those that it ignores for itself."""
-    with init.start(python(LISTENER), inside=python(PENDING_FIRST, str(number))) as running:
+    with init.start(python(LISTENER), inside=python(PENDING_FIRST, str(int(number)))) as running:
         running.expect("ready")
         running.send(signal.SIGRTMAX)  # forwarded after it: the lower number comes first
-        running.expect(str(number))
+        running.expect(str(int(number)))
         running.expect("64")
 
 
