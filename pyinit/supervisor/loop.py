@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 # How many zombies are reaped at most before leaving: a storm of orphans that outruns pyinit must not keep it running.
 LAST_BATCH = 1 << 16
 
+# Bytes that are given back when memory runs out, so that the loop can go on with them: each call of a function needs a
+# frame. Without them a pyinit that can get no memory (setrlimit(2), RLIMIT_AS) would try for ever. They are from
+# calloc(3), and use no page until then.
+RESERVE = 1 << 14
+
 
 class Supervisor:
     """Runs the main child to its end.
@@ -29,7 +34,7 @@ class Supervisor:
     """
 
     __slots__ = ("options", "entry", "log", "reaper", "stats", "end", "has_terminal", "job_control", "stopped",
-                 "own_signals", "main_child", "status", "sent", "given", "trouble")
+                 "own_signals", "main_child", "status", "sent", "given", "trouble", "reserve")
 
     def __init__(self, options: Options, entry: EntryState, log: Log) -> None:
         self.options = options
@@ -47,6 +52,7 @@ class Supervisor:
         self.sent: dict[int, int] = {}  # how often each signal was forwarded
         self.given: set[int] = set()  # which of them the main child was sent
         self.trouble = ""  # the last unexpected error
+        self.reserve = bytes(RESERVE)  # memory for bad times
 
     def run(self) -> int:
         """Run the main child to its end; return pyinit's exit code."""
@@ -66,6 +72,7 @@ class Supervisor:
                     break
                 number = self.reaper.wait(self.end.timeout() if self.end else -1.0)
             except BaseException as error:
+                self.reserve = b""
                 number = SIGCHLD
                 try:
                     self.recover(error)

@@ -22,7 +22,7 @@ from support.orphans import WORKER, use
 from support.proc import children_of, zombies_of
 from support.processes import python, run, shell, start_pause
 from support.sandbox import number_of, refuse_call
-from support.settings import MOUNTS, PYTHON, ROOT
+from support.settings import DEADLINE, MOUNTS, PYTHON, ROOT
 from support.waiting import observe_for, wait_until
 
 NOBODY = 65535
@@ -135,8 +135,8 @@ def test_small_address_space(launcher: str, tmp_path: Path) -> None:
     script = [*fixed, PYTHON, "-ISXutf8", str(tmp_path / "script")]
     least = smallest(lambda limit: runs_under(script, f"--as={limit}"), 1 << 20, 1 << 30, 1 << 14)
     command = Init("subreaper", [launcher]).argv(shell("exit 23"), ["-w", "-vv"])
-    results = [subprocess.run([*fixed, "prlimit", f"--as={least + more}", *command], capture_output=True)
-               for more in range(0, 1 << 21, 1 << 15)]
+    results = [subprocess.run([*fixed, "prlimit", f"--as={least + more}", *command], capture_output=True,
+                              timeout=DEADLINE) for more in range(0, 1 << 21, 1 << 13)]
     for result in results:
         assert b"bundle.py" not in result.stderr and b'"pyinit/' not in result.stderr, result  # parts of a traceback
         if result.returncode != 23:

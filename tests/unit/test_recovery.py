@@ -68,7 +68,9 @@ def test_supervisor(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop.Supervisor, "forward", fail)
     supervisor = loop.Supervisor(Options(command=["true"]), None, log)
     supervisor.reaper = Broken()
+    assert len(supervisor.reserve) == loop.RESERVE
     assert supervisor.run() == 7
+    assert not supervisor.reserve  # given back, so that there is memory to go on with
 
 
 def test_pause(log: Log) -> None:
