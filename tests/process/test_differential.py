@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from support.proc import children_of, is_blocked, read_stat, read_status, waits_for_signals
+from support.proc import children_of, is_blocked, is_idle, read_stat, waits_for_signals
 from support.processes import Result, Running, python, run, shell, source
 from support.settings import PYTHON, ROOT
 from support.terminal import Terminal
@@ -291,7 +291,7 @@ NO_LEADER = source("no_leader")
 
 def wait_until_idle(pid: int) -> None:
     """Wait until no signal is pending for a process, and it sleeps."""
-    wait_until(lambda: not int(read_status(pid)["ShdPnd"], 16) and read_stat(pid)[0] == "S", "the init to be idle")
+    wait_until(lambda: is_idle(pid), "the init to be idle")
 
 
 def test_dumb_init_takes_its_own_hangup_once(peers: dict[str, str]) -> None:

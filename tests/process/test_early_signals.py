@@ -14,7 +14,7 @@ import time
 import pytest
 
 from support.inits import Init
-from support.proc import children_of, is_blocked, read_stat, read_status
+from support.proc import children_of, is_blocked, is_idle, read_stat, read_status
 from support.processes import Running, python, shell
 from support.sandbox import HeldCall
 from support.selection import amount
@@ -126,7 +126,7 @@ def pending(pid: int) -> int:
 
 def wait_for_forwarding(pid: int) -> None:
     """Wait until pyinit has forwarded all signals and sleeps in its loop again."""
-    wait_until(lambda: not pending(pid) and read_stat(pid)[0] == "S", "the signal to be forwarded")
+    wait_until(lambda: is_idle(pid), "the signal to be forwarded")
 
 
 def test_main_child_has_its_group_before_it_has_run(init: Init) -> None:

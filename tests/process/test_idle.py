@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from support.inits import Init
-from support.proc import has_pending, open_files, read_status, sleeps
+from support.proc import has_pending, is_idle, open_files, read_status, sleeps
 from support.processes import Running, shell
 from support.selection import amount
 from support.waiting import observe_for, wait_until
@@ -44,7 +44,7 @@ def settle(running: Running) -> int:
     running.expect("ready")
     running.send(signal.SIGWINCH)
     pid = running.pid
-    wait_until(lambda: not has_pending(pid) and sleeps(pid), "the signal to be taken")
+    wait_until(lambda: is_idle(pid), "the signal to be taken")
     return pid
 
 

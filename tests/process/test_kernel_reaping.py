@@ -18,7 +18,7 @@ from support.family import LONG, code_of, end_main, start, wait_for_end_of_main
 from support.inits import Init
 from support.machine import kernel_can_reap
 from support.orphans import ON_DEMAND, ZOMBIES_FIRST, scene
-from support.proc import children_of, has_pending, read_stat, read_status, sleeps, stop, zombies_of
+from support.proc import children_of, is_idle, read_stat, read_status, stop, zombies_of
 from support.processes import Running, python, shell, source
 from support.sandbox import HeldCall
 from support.selection import amount
@@ -96,7 +96,7 @@ def test_orphans_do_not_wake_the_init(init: Init) -> None:
         running.expect("ready")
         pid = running.pid
         running.send(signal.SIGWINCH)  # once pyinit has taken it, it is in its loop
-        wait_until(lambda: not has_pending(pid) and sleeps(pid), "it to be idle")
+        wait_until(lambda: is_idle(pid), "it to be idle")
         before = wakeups(pid)
         running.write(b"\n")
         running.expect("done")
@@ -201,8 +201,7 @@ def test_pid_reused_while_a_signal_is_sent(launcher: str, namespaces: None, need
         running.expect("same")
         held.release()
         if options:  # the group is empty: pyinit then tries the main child alone
-            held.wait()
-            held.release()
+            held.let_through()
         running.expect("137")
         running.write(b"\n")
         running.expect("spared")
@@ -215,8 +214,7 @@ def test_last_one_ends_while_the_status_is_read(mode: str, launcher: str) -> Non
     command = shell("sleep 1000 & echo ready; read line; exit 57")
     with HeldCall("ioctl", {1: PIDFD_GET_INFO}) as held, init.start(command, ["--grace", "1000"],
                                                                      preexec_fn=held.install) as running:
-        held.wait()  # the call at the start, by which pyinit finds out whether the kernel supports it
-        held.release()
+        held.let_through()  # the call at the start, by which pyinit finds out whether the kernel supports it
         running.expect("ready")
         last, = children_of(running.main_child)
         running.write(b"\n")

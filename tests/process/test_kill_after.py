@@ -11,7 +11,7 @@ import pytest
 
 from support.family import LONG, code_of, end_grace, end_main, family, read_lines, start, wait_for_end_of_main
 from support.inits import Init
-from support.proc import read_stat, read_status
+from support.proc import is_idle
 from support.processes import shell
 from support.sandbox import HeldCall
 from support.waiting import observe_for, wait_until
@@ -30,7 +30,7 @@ def hold_kill(init: Init) -> HeldCall:
 def settle(pid: int) -> None:
     """Wait until pyinit has taken a signal, and so is in its loop."""
     os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: not int(read_status(pid)["ShdPnd"], 16) and read_stat(pid)[0] == "S", "pyinit to be idle")
+    wait_until(lambda: is_idle(pid), "pyinit to be idle")
 
 
 def test_a_main_child_that_does_not_end_is_killed(init: Init) -> None:
@@ -38,8 +38,7 @@ def test_a_main_child_that_does_not_end_is_killed(init: Init) -> None:
                                         preexec_fn=held.install) as running:
         running.send(signal.SIGTERM)
         running.expect("main 15")
-        held.wait()
-        held.release()
+        held.let_through()
         assert running.finish() == (137, b"", b"")
 
 
@@ -61,8 +60,7 @@ def test_other_signals_do_not_kill_after(init: Init) -> None:
         assert not held.is_made_in(0.5)
         running.send(signal.SIGTERM)
         running.expect("main 15")
-        held.wait()
-        held.release()
+        held.let_through()
         assert code_of(running) == 137
 
 
@@ -71,8 +69,7 @@ def test_kill_after_then_grace(init: Init) -> None:
                                         preexec_fn=held.install) as running:
         running.send(signal.SIGINT)
         running.expect("main 2")
-        held.wait()
-        held.release()
+        held.let_through()
         running.expect("polite 15")
         assert code_of(running) == 137
 
@@ -88,8 +85,7 @@ def test_stop_signal_is_the_termination_signal(init: Init) -> None:
         assert not held.is_made_in(0.5)
         running.send(signal.SIGRTMIN + 3)
         running.expect(f"main {signal.SIGRTMIN + 3}")
-        held.wait()
-        held.release()
+        held.let_through()
         assert code_of(running) == 137
 
 
@@ -208,8 +204,7 @@ def test_everything_at_once(init: Init) -> None:
                                         preexec_fn=held.install) as running:
         running.send(signal.SIGTERM)
         assert read_lines(running, 3) == ["main 1", "polite 1", "stubborn 1"]
-        held.wait()
-        held.release()
+        held.let_through()
         assert read_lines(running, 2) == ["polite 15", "stubborn 15"]
         running.send(signal.SIGTERM)
         held.release_until(lambda: running.process.poll() is not None)  # it kills what is left

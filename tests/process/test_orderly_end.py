@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from support.family import LONG, code_of, end_grace, end_main, family, read_lines, start, wait_for_end_of_main
+from support.family import LONG, code_of, end_grace, end_main, end_main_first, family, read_lines, start
 from support.inits import Init
 from support.proc import children_of, read_stat, read_status
 from support.processes import Running, python, shell, source
@@ -47,10 +47,7 @@ def test_it_ends_no_sooner_than_the_last_one(init: Init) -> None:
     gate, opener = os.pipe()
     with start(init, ["--grace", LONG], "polite", "last", preexec_fn=lambda: os.dup2(gate, 3),
                pass_fds=(3,) if gate == 3 else (3, gate)) as running:
-        main = running.main_child
-        end_main(running)
-        assert read_lines(running, 2) == ["last 15", "polite 15"]
-        wait_for_end_of_main(running, main)
+        end_main_first(running, "last 15", "polite 15")
         wait_until(lambda: len(children_of(running.pid)) == 1, "all but the last to be reaped")
         assert running.process.poll() is None
         os.close(opener)
@@ -82,11 +79,8 @@ def test_a_storm_does_not_put_the_deadline_off(init: Init) -> None:
 
 def test_orphans_in_the_grace_are_reaped(init: Init) -> None:
     with start(init, ["--grace", LONG], "forker", "stubborn") as running:
-        main = running.main_child
         pid = running.pid
-        end_main(running)
-        running.expect("stubborn 15")
-        wait_for_end_of_main(running, main)
+        end_main_first(running, "stubborn 15")
         wait_until(lambda: len(children_of(pid)) <= 3, "orphans to be reaped in the grace")
         end_grace(running)
         assert code_of(running) == 40
@@ -96,10 +90,7 @@ def test_orphans_in_the_grace_are_reaped(init: Init) -> None:
 def test_a_second_termination_signal_cuts_the_grace_short(init: Init, number: int) -> None:
     """When the main child ends by itself, the first one of `docker stop` does not: the others have just got SIGTERM."""
     with start(init, ["--grace", LONG], "stubborn") as running:
-        main = running.main_child
-        end_main(running)
-        running.expect("stubborn 15")
-        wait_for_end_of_main(running, main)
+        end_main_first(running, "stubborn 15")
         end_grace(running, number)
         assert code_of(running) == 40
 
@@ -107,10 +98,7 @@ def test_a_second_termination_signal_cuts_the_grace_short(init: Init, number: in
 def test_another_signal_does_not_cut_the_grace_short(init: Init) -> None:
     """A signal in the grace is forwarded to the processes that are left."""
     with start(init, ["--grace", LONG], "stubborn") as running:
-        main = running.main_child
-        end_main(running)
-        running.expect("stubborn 15")
-        wait_for_end_of_main(running, main)
+        end_main_first(running, "stubborn 15")
         for number in (signal.SIGHUP, signal.SIGRTMIN + 3):
             running.send(number)
             running.expect(f"stubborn {int(number)}")
@@ -191,10 +179,7 @@ def test_one_who_may_not_be_signalled_does_not_spare_the_rest(init: Init, needs_
 def test_a_grace_that_is_longer_than_a_call_can_wait(init: Init) -> None:
     """poll(2) takes milliseconds in a C int, which is less than four weeks."""
     with start(init, ["--grace", "10000000"], "stubborn") as running:
-        main = running.main_child
-        end_main(running)
-        running.expect("stubborn 15")
-        wait_for_end_of_main(running, main)
+        end_main_first(running, "stubborn 15")
         wait_until(lambda: read_stat(running.pid)[0] == "S", "pyinit to wait")
         end_grace(running)
         result = running.finish()
@@ -221,9 +206,7 @@ def test_who_may_not_be_killed_does_not_keep_the_container(init: Init) -> None:
 
 def test_waiting_for_all_forwards_to_all(init: Init) -> None:
     with start(init, ["--wait-all"], "polite", "daemon", "stubborn") as running:
-        main = running.main_child
-        end_main(running)
-        wait_for_end_of_main(running, main)
+        end_main_first(running)
         running.send(signal.SIGUSR2)
         assert read_lines(running, 3) == ["daemon 12", "polite 12", "stubborn 12"]
         running.send(signal.SIGTERM)
@@ -266,9 +249,7 @@ def test_keys_when_the_main_child_has_ended(launcher: str, options: list[str]) -
 def test_waiting_for_all_does_not_wake_up(init: Init) -> None:
     """Without a deadline there is no timer."""
     with start(init, ["--wait-all", "--kill-after", LONG, "--grace", LONG], "polite") as running:
-        main = running.main_child
-        end_main(running)
-        wait_for_end_of_main(running, main)
+        end_main_first(running)
         settle(running.pid)
         assert count_wakeups(running.pid) == 0
         running.send(signal.SIGTERM)
@@ -281,10 +262,7 @@ def test_waiting_for_all_does_not_wake_up(init: Init) -> None:
 def test_waiting_for_a_deadline_does_not_wake_up(init: Init) -> None:
     """pyinit does not wake up before the deadline."""
     with start(init, ["--grace", LONG], "stubborn") as running:
-        main = running.main_child
-        end_main(running)
-        running.expect("stubborn 15")
-        wait_for_end_of_main(running, main)
+        end_main_first(running, "stubborn 15")
         settle(running.pid)
         assert count_wakeups(running.pid) == 0
         end_grace(running)
@@ -295,13 +273,10 @@ def test_waiting_for_all_then_grace(init: Init) -> None:
     """With --wait-all the grace begins at the termination signal. Its end is held up until that signal has arrived."""
     with HeldCall("kill", {1: signal.SIGKILL}) as held, start(
             init, ["--wait-all", "--grace", "0.3"], "polite", "stubborn", preexec_fn=held.install) as running:
-        main = running.main_child
-        end_main(running)
-        wait_for_end_of_main(running, main)
+        end_main_first(running)
         running.send(signal.SIGTERM)
         assert read_lines(running, 2) == ["polite 15", "stubborn 15"]
-        held.wait()
-        held.release()
+        held.let_through()
         held.release_until(lambda: running.process.poll() is not None)
         assert code_of(running) == 40
 
@@ -311,9 +286,7 @@ def test_the_signal_that_begins_the_grace_is_the_only_one(init: Init) -> None:
     SIGTERM would come before a real-time signal.
     """
     with start(init, ["--wait-all", "--grace", LONG, "--rewrite", "TERM:QUIT"], "stubborn", "stopped") as running:
-        main = running.main_child
-        end_main(running)
-        wait_for_end_of_main(running, main)
+        end_main_first(running)
         running.send(signal.SIGTERM)
         assert read_lines(running, 2) == ["stopped 3", "stubborn 3"]
         running.send(signal.SIGRTMIN + 3)
@@ -327,9 +300,7 @@ def test_the_signal_that_begins_the_grace_is_the_only_one(init: Init) -> None:
 def test_sigterm_follows_a_signal_of_the_keyboard(init: Init, number: int) -> None:
     """A shell starts background processes with SIGINT and SIGQUIT ignored."""
     with start(init, ["--wait-all", "--grace", LONG], "polite") as running:
-        main = running.main_child
-        end_main(running)
-        wait_for_end_of_main(running, main)
+        end_main_first(running)
         running.send(number)
         assert set(read_lines(running, 2)) == {f"polite {int(number)}", "polite 15"}
         assert code_of(running) == 40

@@ -312,9 +312,7 @@ class Lab:
 
     def pid(self, container: str) -> int:
         """Return the PID of a container's first process on this machine, once it has executed its program."""
-        pid = self.inspect(container)["State"]["Pid"]
-        wait_until(lambda: not is_of_runtime(pid), "the container's program")
-        return pid
+        return wait_for_program(self.inspect(container)["State"]["Pid"])
 
     def exit_code(self, container: str) -> int:
         """Wait for the end of a container and return its exit code."""
@@ -364,11 +362,12 @@ def read_cmdline(pid: int) -> bytes:
         return b""
 
 
-def is_of_runtime(pid: int) -> bool:
-    """Say whether a container's first process is still the runtime's own, as the runtime does not wait until it has
-    executed the container's program. Until then its name, rights and mask are not those of the program.
+def wait_for_program(pid: int) -> int:
+    """Wait until a container's first process has executed the container's program, for which the runtime does not wait;
+    return its PID. Until then its name, rights and mask are not those of the program.
     """
-    return read_status(pid).get("Name", "").startswith("runc:[")
+    wait_until(lambda: not read_status(pid).get("Name", "").startswith("runc:["), f"{pid} to execute its program")
+    return pid
 
 
 def wait_for_children(pid: int, count: int) -> None:

@@ -62,3 +62,13 @@ def read_lines(running: Running, count: int) -> list[str]:
 def wait_for_end_of_main(running: Running, main: int) -> None:
     """Wait until pyinit has reaped its main child."""
     wait_until(lambda: not read_stat(main), "the main child to be reaped")
+
+
+def end_main_first(running: Running, *lines: str) -> None:
+    """Let the main child end, and wait until the processes that are left have printed these lines, in any order, and
+    pyinit has reaped it.
+    """
+    main = running.main_child
+    end_main(running)
+    assert read_lines(running, len(lines)) == sorted(lines)
+    wait_for_end_of_main(running, main)

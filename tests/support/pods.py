@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import TypedDict, cast
 
-from support.containers import is_of_runtime
+from support.containers import wait_for_program
 from support.cri import Containerd
 from support.cri_messages import Message
 from support.waiting import wait_until
@@ -194,16 +194,11 @@ class Pod:
 
     def pause(self) -> int:
         """Return the PID of the pause on this machine, once it has been executed."""
-        return self.wait_for_program(self.containerd.pid(inner_pid(self.status()["info"])))
+        return wait_for_program(self.containerd.pid(inner_pid(self.status()["info"])))
 
     def first_process(self, container: str) -> int:
         """Return the PID of a running container's first process on this machine."""
         return self.containerd.pid(inner_pid(self.ask(container)["info"]))
-
-    def wait_for_program(self, pid: int) -> int:
-        """Wait until a first process is that of its program, and no longer the runtime's own; return its PID."""
-        wait_until(lambda: not is_of_runtime(pid), f"{pid} to execute its program")
-        return pid
 
     def namespaces(self, target: str = "") -> Message:
         """Return the namespaces that a container shares.
@@ -260,7 +255,7 @@ class Pod:
         identity: str = answer["container_id"]
         first = self.containerd.find(inner_pid(self.ask(identity)["info"]))
         if first:  # it may have ended
-            self.wait_for_program(first)
+            wait_for_program(first)
         return identity
 
     def end(self, container: str, seconds: int) -> int:

@@ -44,7 +44,12 @@ def sleeps(pid: int) -> bool:
 
 def has_pending(pid: int) -> bool:
     """Say whether a signal is pending for a process."""
-    return bool(int(read_status(pid).get("ShdPnd", "0"), 16))
+    return bool(int(read_status(pid)["ShdPnd"], 16))
+
+
+def is_idle(pid: int) -> bool:
+    """Say whether a process has taken every signal and sleeps again."""
+    return not has_pending(pid) and sleeps(pid)
 
 
 def waits_in(pid: int) -> str:

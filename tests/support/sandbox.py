@@ -103,11 +103,15 @@ class HeldCall:
         """Let each process make the call until a condition holds; fail at the deadline."""
         def release_next() -> bool:
             if self.is_made_in(0):
-                self.wait()
-                self.release()
+                self.let_through()
             return condition()
 
         wait_until(release_next, "the end of those who make the call")
+
+    def let_through(self) -> None:
+        """Wait for a process to make the call, and let it."""
+        self.wait()
+        self.release()
 
     def release(self) -> None:
         """Let the process make the call."""
