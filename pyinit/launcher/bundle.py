@@ -50,6 +50,10 @@ NO_ARCHIVE = b"PK\5\6" + bytes(8) + b"\xff\xff\xff\x7f" + bytes(6)
 #
 # A stub has opened the file, and names it by its descriptor if there is /proc.
 #
+# First it tries whether there are 2 MB, which are enough until the main child has ended: CPython with less gives errors
+# of its own kind, or a segmentation fault, and that after the main child has started. They are from calloc(3), and use
+# no page.
+#
 # The script of a launcher explains what goes wrong here; for a stub, nobody else does.
 #
 # A garbage collection would walk through everything that is loaded, to no effect: pyinit makes no cycles.
@@ -58,6 +62,7 @@ import posix
 
 SCRIPT = "FILE" not in globals()
 try:
+    bytes(1 << 21)
     import gc, marshal, sys
     from _frozen_importlib import ModuleSpec
 

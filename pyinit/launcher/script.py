@@ -59,6 +59,8 @@ else:
 """
 
 FAILURE = """\
+if isinstance(error, MemoryError):
+    raise error
 posix.write(2, ("pyinit: cannot load %s: %s; expected the file that pyinit-install wrote with the launcher, for "
                 "{implementation}\\n" % (PATH, str(error) or repr(error))).encode("utf-8", "surrogateescape"))
 """
