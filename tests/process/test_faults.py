@@ -143,7 +143,7 @@ def test_small_address_space(launcher: str, tmp_path: Path) -> None:
         lines = [line for line in result.stderr.splitlines(True) if line.startswith(b"pyinit: ")]
         return result.returncode, re.sub(rb"PID \d+", b"PID N", b"".join(lines))
 
-    outcomes = {outcome(f"--as={least + more}") for more in range(0, 1 << 22, 1 << 13)}
+    outcomes = {outcome(f"--as={least + more}") for more in range(0, 1 << 23, 1 << 14)}
     # Without a line, CPython has failed before any of pyinit has run, with messages of its own.
     with_lines = {(code, lines) for code, lines in outcomes if lines or code == 23}
     assert with_lines == {(1, b"pyinit: cannot load the package: out of memory\n"), outcome()}
