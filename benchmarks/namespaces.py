@@ -75,7 +75,7 @@ class Running:
             self.status = wait_end(self.pid, patience)
         return None if self.status is None else read_code(self.status)
 
-    def end_main(self, code: int, patience: float = 5.0) -> Optional[int]:
+    def end_main(self, code: int, patience: float) -> Optional[int]:
         """Make the waiting main child exit with `code`; return the init's exit code as wait() does."""
         try:
             os.write(self.to_main, b"%d\n" % code)
