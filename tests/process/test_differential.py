@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import pytest
 
-from support.proc import children_of, is_blocked, is_idle, read_stat, waits_for_signals
+from support.proc import children_of, is_blocked, read_stat, wait_until_idle, waits_for_signals
 from support.processes import Result, Running, python, run, shell, source
 from support.settings import PYTHON, ROOT
 from support.terminal import Terminal
@@ -287,11 +287,6 @@ def test_dumb_init_suspends_itself_with_its_session(name: str, peers: dict[str, 
 # Writes "hung up" at SIGHUP, and ends.
 HUNG_UP = "trap 'echo hung up; exit 5' HUP; echo ready; while :; do sleep 0.05; done"
 NO_LEADER = source("no_leader")
-
-
-def wait_until_idle(pid: int) -> None:
-    """Wait until no signal is pending for a process, and it sleeps."""
-    wait_until(lambda: is_idle(pid), "the init to be idle")
 
 
 def test_dumb_init_takes_its_own_hangup_once(peers: dict[str, str]) -> None:

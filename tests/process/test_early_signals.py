@@ -14,12 +14,11 @@ import time
 import pytest
 
 from support.inits import Init
-from support.proc import children_of, is_blocked, is_idle, read_stat, read_status
+from support.proc import children_of, is_blocked, pending_signals, read_stat, wait_until_idle
 from support.processes import Running, python, shell
 from support.sandbox import HeldCall
 from support.selection import amount
 from support.settings import DEADLINE
-from support.waiting import wait_until
 from test_signals import LISTENER
 
 BOTH_REAPERS = True
@@ -119,24 +118,14 @@ def test_signal_pending_before_exec(init: Init, number: int) -> None:
         running.expect("64")
 
 
-def pending(pid: int) -> int:
-    """Return the pending signals of a process, proc(5), with bit N - 1 for signal N."""
-    return int(read_status(pid)["ShdPnd"], 16)
-
-
-def wait_for_forwarding(pid: int) -> None:
-    """Wait until pyinit has forwarded all signals and sleeps in its loop again."""
-    wait_until(lambda: is_idle(pid), "the signal to be forwarded")
-
-
 def test_main_child_has_its_group_before_it_has_run(init: Init) -> None:
     """pyinit and the main child both call setpgid(2): when the main child is held before its call, it has its group."""
     with HeldCall("setpgid", {0: 0}) as held, init.start(
             python(LISTENER), ["-g"], inside=["env", "--block-signal=USR1"], preexec_fn=held.install) as running:
         child = held.wait()
         running.send(signal.SIGUSR1)
-        wait_for_forwarding(running.pid)
-        assert (pending(child), read_stat(child)[2]) == (1 << signal.SIGUSR1 - 1, str(child))
+        wait_until_idle(running.pid)  # it has forwarded the signal
+        assert (pending_signals(child), read_stat(child)[2]) == (1 << signal.SIGUSR1 - 1, str(child))
         held.release()
         running.expect("ready")
         running.expect("10")
@@ -150,7 +139,7 @@ def test_signal_before_the_session_is_made(init: Init) -> None:
     with HeldCall("setsid", {}) as held, Running(argv, init.mode, preexec_fn=held.install, env=environment) as running:
         held.wait()
         running.send(signal.SIGTERM)
-        wait_for_forwarding(running.pid)
+        wait_until_idle(running.pid)  # it has forwarded the signal
         held.release()
         assert running.finish() == (143, b"", b"")
 

@@ -8,7 +8,7 @@ import signal
 import pytest
 
 from support.inits import Init
-from support.proc import has_pending, is_idle, open_files, read_status, sleeps
+from support.proc import open_files, pending_signals, read_status, sleeps, wait_until_idle
 from support.processes import Running, shell
 from support.selection import amount
 from support.waiting import observe_for, wait_until
@@ -44,7 +44,7 @@ def settle(running: Running) -> int:
     running.expect("ready")
     running.send(signal.SIGWINCH)
     pid = running.pid
-    wait_until(lambda: is_idle(pid), "the signal to be taken")
+    wait_until_idle(pid)
     return pid
 
 
@@ -58,7 +58,7 @@ def test_idle_init_is_not_woken(init: Init) -> None:
 def test_idle_pause_is_not_woken(pause_launcher: str) -> None:
     with Running([pause_launcher]) as running:
         wait_until(lambda: running.read_error(), "the warning")
-        wait_until(lambda: not has_pending(running.pid), "nothing to be pending")
+        wait_until(lambda: not pending_signals(running.pid), "nothing to be pending")
         assert count_wakeups(running.pid) == 0
 
 

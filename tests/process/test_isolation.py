@@ -26,14 +26,6 @@ AS_OTHER = ["setpriv", "--reuid=1234", "--clear-groups"]
 
 MODULE = """
 import signal, subprocess, time
-from pathlib import Path
-from pyinit.linux.procfs import list_processes
-
-def command_line(pid):
-    try:
-        return Path(f"/proc/{{pid}}/cmdline").read_text(errors="replace")
-    except OSError:
-        return ""
 
 def run(*argv):
     return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout.decode()
@@ -52,10 +44,11 @@ def command(folder: Path, body: str, *options: str) -> list[str]:
 
 
 # Leaves processes, the last of which has executed sleep(1): the command line is empty during execve(2).
-LEAVE = """from support import isolation, waiting
+LEAVE = """from pyinit.linux.procfs import list_processes
+    from support import isolation, proc, waiting
     isolation.PATIENCE = 0.1
     subprocess.{start}({argv!r})
-    waiting.wait_until(lambda: {line!r} in map(command_line, list_processes()), "sleep to run")"""
+    waiting.wait_until(lambda: {line!r} in map(proc.read_cmdline, list_processes()), "sleep to run")"""
 
 
 @pytest.mark.parametrize("front", [
@@ -72,7 +65,8 @@ def test_a_process_that_is_left_fails_the_run(request: pytest.FixtureRequest, tm
     if IN_NAMESPACE[0] in front:
         request.getfixturevalue("namespaces")
     sleep = ["sleep", f"1234{os.getpid()}"]  # no other run of this test has the same
-    body = LEAVE.format(start="run" if front else "Popen", argv=[*front, *sleep], line="\0".join(sleep) + "\0")
+    line = "".join(f"{word}\0" for word in sleep).encode()
+    body = LEAVE.format(start="run" if front else "Popen", argv=[*front, *sleep], line=line)
     done = nested.run(command(tmp_path, body))
     found = re.findall(r"left behind by test_nested.py::test_first: process (\d+) of user \S+: (.*)", done.stdout)
     assert done.returncode == 1 and found, done.stdout + done.stderr

@@ -18,7 +18,7 @@ import pytest
 
 from support.inits import Init
 from support.outer_shell import CTRL_C, CTRL_Z, Shell
-from support.proc import children_of, has_pending, read_stat, read_status, session_members, waits_for_signals
+from support.proc import children_of, read_stat, read_status, session_members, wait_for_stop_of, waits_for_signals
 from support.processes import python, source
 from support.sandbox import HeldCall
 from support.settings import DEADLINE
@@ -331,10 +331,7 @@ def test_termination_where_no_shell_can_continue(launcher: str, number: int) -> 
     argv = [launcher, "-s", "--", "sh", "-c", "echo ready; kill -STOP $$; read line"]
     with Terminal() as terminal, terminal.start(argv) as running:
         terminal.read_until(b"ready\r\n")
-        main_child = running.main_child
-        wait_until(lambda: read_stat(main_child)[0] == "T", "the main child to stop")
-        running.send(signal.SIGCHLD)  # the main child is in state T before it sends its own
-        wait_until(lambda: not has_pending(running.pid) and waits_for_signals(running.pid), "pyinit to have learnt it")
+        wait_for_stop_of(running.main_child, running.pid)
         running.send(number)
         assert running.process.wait(DEADLINE) == 128 + number
 

@@ -18,13 +18,13 @@ from support.family import LONG, code_of, end_main, start, wait_for_end_of_main
 from support.inits import Init
 from support.machine import kernel_can_reap
 from support.orphans import ON_DEMAND, ZOMBIES_FIRST, scene
-from support.proc import children_of, is_idle, read_stat, read_status, stop, zombies_of
+from support.proc import children_of, read_stat, read_status, stop, zombies_of
 from support.processes import Running, python, shell, source
 from support.sandbox import HeldCall
 from support.selection import amount
 from support.settings import DEADLINE, NAMESPACE
 from support.waiting import wait_until
-from test_idle import wakeups
+from test_idle import settle, wakeups
 from test_pause import ORPHANS, enter
 
 BOTH_REAPERS = True
@@ -93,10 +93,7 @@ def has_output(running: Running) -> bool:
 
 def test_orphans_do_not_wake_the_init(init: Init) -> None:
     with init.start(scene(ON_DEMAND, 1000)) as running:
-        running.expect("ready")
-        pid = running.pid
-        running.send(signal.SIGWINCH)  # once pyinit has taken it, it is in its loop
-        wait_until(lambda: is_idle(pid), "it to be idle")
+        pid = settle(running)
         before = wakeups(pid)
         running.write(b"\n")
         running.expect("done")

@@ -11,10 +11,10 @@ import pytest
 
 from support.family import LONG, code_of, end_grace, end_main, family, read_lines, start, wait_for_end_of_main
 from support.inits import Init
-from support.proc import is_idle
+from support.proc import wait_until_idle
 from support.processes import shell
 from support.sandbox import HeldCall
-from support.waiting import observe_for, wait_until
+from support.waiting import observe_for
 from test_pause import enter
 
 BOTH_REAPERS = True
@@ -30,7 +30,7 @@ def hold_kill(init: Init) -> HeldCall:
 def settle(pid: int) -> None:
     """Wait until pyinit has taken a signal, and so is in its loop."""
     os.kill(pid, signal.SIGCONT)
-    wait_until(lambda: is_idle(pid), "pyinit to be idle")
+    wait_until_idle(pid)
 
 
 def test_a_main_child_that_does_not_end_is_killed(init: Init) -> None:

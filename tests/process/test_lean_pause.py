@@ -18,7 +18,7 @@ import pytest
 
 from pyinit import __version__
 from support.lean_fixtures import FILTER, TRAP, list_calls, numbers_of
-from support.proc import children_of, has_pending, read_status, waits_for_signals
+from support.proc import children_of, pending_signals, read_status, waits_for_signals
 from support.processes import Result, Running, python, run, shell, source, start_pause
 from support.sandbox import number_of
 from support.settings import DEADLINE, NAMESPACE, ROOT
@@ -153,7 +153,7 @@ def test_full_pipe_is_waited_for(program: list[str]) -> None:
         os.close(error)
         wait_until(lambda: int(read_status(running.pid)["SigBlk"], 16), "its mask")
         running.send(signal.SIGTERM)
-        wait_until(lambda: has_pending(running.pid), "the signal to be pending")
+        wait_until(lambda: pending_signals(running.pid), "the signal to be pending")
         assert pipe.read() == b"x" * full + WARNING + END
         running.process.stdin.close()
         assert running.process.wait(DEADLINE) == 0

@@ -17,7 +17,7 @@ import pytest
 from support.inits import STAND_IN, Init, LeanInit
 from support.lean_fixtures import FILTER, TRAP, list_calls, numbers_of
 from support.orphans import CLONES_FIRST, TOGETHER, ZOMBIES_FIRST, scene
-from support.proc import children_of, has_pending, read_stat, waits_for_signals, zombies_of
+from support.proc import children_of, read_stat, wait_for_stop_of, waits_for_signals, zombies_of
 from support.processes import Running, python, run, shell
 from support.sandbox import number_of
 from support.settings import DEADLINE, NAMESPACE, ROOT
@@ -207,16 +207,6 @@ def test_traced_main_child_that_executes(mode: str, native: list[str]) -> None: 
 # Job control
 
 
-def wait_for_stop_of(child: int, init: int) -> None:
-    """Wait until a child has stopped and its init has learnt it.
-
-    A process is in state T before it raises the SIGCHLD for that, so raise one more.
-    """
-    wait_until(lambda: read_stat(child)[0] == "T", "the child to stop")
-    os.kill(init, signal.SIGCHLD)
-    wait_until(lambda: not has_pending(init), "the init to take the signal")
-
-
 @pytest.mark.parametrize("name", ["bash", "sh"])
 def test_job_is_stopped_and_goes_on(native: list[str], name: str) -> None:
     """Ctrl-Z stops the whole job with the init, and the shell gets the terminal; `fg` gives it back to the job."""
@@ -294,7 +284,6 @@ def test_pid_1_never_stops(native: list[str], namespaces: None) -> None:
         pid, child = running.pid, running.main_child
         terminal.type(b"\x1a")
         wait_for_stop_of(child, pid)
-        wait_until(lambda: waits_for_signals(pid), "the init to wait again")
         running.send(signal.SIGTERM)
         running.send(signal.SIGCONT)
         assert running.process.wait(DEADLINE) == 143
@@ -313,8 +302,7 @@ def test_stop_by_somebody_else_is_no_job_control(native: list[str]) -> None:
         terminal.read_until(b"ready")
         child = running.main_child
         os.kill(child, signal.SIGSTOP)
-        wait_for_stop_of(child, running.pid)
-        wait_until(lambda: waits_for_signals(running.pid), "the init to wait, and not to be stopped")
+        wait_for_stop_of(child, running.pid)  # and the init waits, and is not stopped
         running.send(signal.SIGCONT)
         wait_until(lambda: read_stat(child)[0] == "S", "it to go on")
         running.send(signal.SIGTERM)

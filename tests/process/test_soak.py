@@ -14,7 +14,7 @@ import time
 import pytest
 
 from support.inits import Init
-from support.proc import children_of, has_pending, read_status, waits_for_signals
+from support.proc import children_of, pending_signals, read_status, waits_for_signals
 from support.processes import Running, python, source
 from support.waiting import wait_until
 
@@ -54,7 +54,7 @@ def measure(running: Running) -> dict[str, object]:
     """
     pid = running.pid
     wait_until(lambda: len(children_of(pid)) == 1, "all orphans to be reaped")
-    wait_until(lambda: not has_pending(pid) and waits_for_signals(pid), "pyinit to be idle")
+    wait_until(lambda: not pending_signals(pid) and waits_for_signals(pid), "pyinit to be idle")
     status = read_status(pid)
     return {"memory": status["VmData"], "threads": status["Threads"],
             "descriptors": sorted(os.listdir(f"/proc/{pid}/fd"))}

@@ -12,7 +12,7 @@ import pytest
 
 from support.inits import Init
 from support.orphans import CLONES_FIRST, ON_DEMAND, ONE_BY_ONE, TOGETHER, end_with_orphans, run_scene, scene
-from support.proc import children_of, has_pending, stop, zombies_of
+from support.proc import children_of, pending_signals, stop, zombies_of
 from support.processes import python, run, shell, source
 from support.sandbox import number_of, refuse_call
 from support.settings import NAMESPACE
@@ -81,7 +81,7 @@ def test_zombies_in_one_drain(mode: str, launcher: str) -> None:
         os.kill(pid, signal.SIGCONT)
         wait_until(lambda: len(children_of(pid)) == 1, "all to be reaped")
         # Else the end of the main child may come before it: SIGCHLD has the lower number.
-        wait_until(lambda: not has_pending(pid), "SIGCONT to be taken")
+        wait_until(lambda: not pending_signals(pid), "SIGCONT to be taken")
         stats = parse(running.finish().err)
         assert (stats["orphans_reaped"], stats["most_zombies_in_one_drain"]) == (70, 70)
         assert stats["signals_forwarded"] == {"SIGCONT": 1}
@@ -103,7 +103,7 @@ def test_signal_for_the_statistics_is_no_termination(init: Init) -> None:
         running.send(signal.SIGTERM)
         wait_until(lambda: running.read_error().count(b"\n") == 1, "the statistics")
         running.send(signal.SIGWINCH)  # once pyinit has taken it, a deadline would have passed
-        wait_until(lambda: not has_pending(running.pid), "it to be taken")
+        wait_until(lambda: not pending_signals(running.pid), "it to be taken")
         running.write(b"\n")
         assert running.finish().code == 5
 
@@ -144,7 +144,7 @@ def test_signals_and_status(init: Init) -> None:
         for number in (10, 1, 12, 36, 36, 34):
             running.send(number)
         # SIGTERM would overtake the real-time signals, signal(7).
-        wait_until(lambda: not has_pending(running.pid), "all to be taken")
+        wait_until(lambda: not pending_signals(running.pid), "all to be taken")
         running.send(15)
         result = running.finish()
         assert result.code == 143

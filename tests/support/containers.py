@@ -16,7 +16,7 @@ from typing import TypedDict
 
 from pyinit import __version__
 from pyinit.linux.procfs import list_processes
-from support.proc import children_of, is_blocked, read_status, zombies_of
+from support.proc import children_of, is_blocked, read_cmdline, read_status, zombies_of
 from support.processes import source
 from support.settings import PYTHON, ROOT
 from support.waiting import wait_until
@@ -352,14 +352,6 @@ class Lab:
         """Return the lab's mount points, outermost first, proc(5)."""
         targets = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
         return [target for target in targets if f"{target}/".startswith(f"{self.folder}/")]
-
-
-def read_cmdline(pid: int) -> bytes:
-    """Return the command line of a process, or b"" if the process does not exist."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
 
 
 def wait_for_program(pid: int) -> int:

@@ -15,12 +15,11 @@ import signal
 import sys
 import time
 from collections.abc import Collection
-from pathlib import Path
 from typing import Optional
 
 import pytest
 
-from support.proc import descendants, read_stat, read_status
+from support.proc import descendants, read_cmdline, read_stat, read_status
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 
@@ -162,10 +161,7 @@ class Leftovers:
 
 def describe(pid: int) -> str:
     """Describe a process in one line: its PID, user and command line, without the middle of a long one."""
-    try:
-        words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").replace("\0", " ").split()
-    except OSError:
-        words = []
+    words = read_cmdline(pid).decode(errors="replace").replace("\0", " ").split()
     status = read_status(pid)
     line = " ".join(words) or status.get("Name", "")
     user = status.get("Uid", "?").split()[0]

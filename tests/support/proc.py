@@ -27,6 +27,14 @@ def read_status(pid: int) -> dict[str, str]:
     return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
 
+def read_cmdline(pid: int) -> bytes:
+    """Return the command line of a process, or b"" if there is no such process."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def is_blocked(pid: int, number: int) -> bool:
     """Say whether a process blocks a signal or waits in sigwait(3), where the kernel shows no signal as blocked."""
     return bool(int(read_status(pid).get("SigBlk", "0"), 16) >> (number - 1) & 1) or waits_for_signals(pid)
@@ -42,14 +50,24 @@ def sleeps(pid: int) -> bool:
     return read_stat(pid)[:1] == ["S"] and waits_in(pid) not in ("", "0")
 
 
-def has_pending(pid: int) -> bool:
-    """Say whether a signal is pending for a process."""
-    return bool(int(read_status(pid)["ShdPnd"], 16))
+def pending_signals(pid: int) -> int:
+    """Return the pending signals of a process, proc(5), with bit N - 1 for signal N."""
+    return int(read_status(pid)["ShdPnd"], 16)
 
 
-def is_idle(pid: int) -> bool:
-    """Say whether a process has taken every signal and sleeps again."""
-    return not has_pending(pid) and sleeps(pid)
+def wait_until_idle(pid: int) -> None:
+    """Wait until a process has taken every signal and sleeps again."""
+    wait_until(lambda: not pending_signals(pid) and sleeps(pid), f"{pid} to be idle")
+
+
+def wait_for_stop_of(child: int, init: int) -> None:
+    """Wait until a child has stopped and its init has learnt it and waits again.
+
+    A process is in state T before it raises the SIGCHLD for that, so raise one more.
+    """
+    wait_until(lambda: read_stat(child)[0] == "T", "the child to stop")
+    os.kill(init, signal.SIGCHLD)
+    wait_until(lambda: not pending_signals(init) and waits_for_signals(init), "the init to have learnt it")
 
 
 def waits_in(pid: int) -> str:
